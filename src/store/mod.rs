@@ -5,11 +5,14 @@
 //! decision crosses this border: failures arrive as [`StoreError`], whose variants are what a caller must tell apart.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::domain::flags::{Flag, FlagKey, Member};
+
+pub mod hub;
 
 /// A place where flags live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -56,9 +59,15 @@ pub enum StoreError {
         /// The names that exist.
         known: Vec<String>,
     },
-    /// Somebody else changed it since it was read; nothing of ours stands.
+    /// Somebody else changed it since it was read, or holds a lock; the message says what of ours stands.
     #[error("{0}")]
     Conflict(String),
+    /// A process of the hub holds a state that the decision was not made on; nothing was written yet, so decide again.
+    #[error("the hub holds a state that was not seen before")]
+    Moved {
+        /// The flag as that process holds it.
+        seen: Box<Flag>,
+    },
     /// The credentials are missing, rejected or expired; nothing was written.
     #[error("{0}")]
     Credentials(String),
@@ -79,6 +88,9 @@ pub enum StoreError {
     /// Not reachable or too slow, and nothing was sent that could change anything: safe to run again.
     #[error("{0}")]
     Unreachable(String),
+    /// The hub's request limit is reached (429); nothing was sent that could change anything.
+    #[error("{0}")]
+    RateLimited(String),
     /// A write was sent and its fate is unknown.
     #[error("{0}")]
     OutcomeUnknown(String),
@@ -174,21 +186,32 @@ pub struct Note {
 pub struct Edit {
     /// The flag as it was read.
     pub seen: Flag,
+    /// Other states of it that processes of a hub were seen to hold.
+    pub also_seen: Vec<Flag>,
     /// The flag as it shall be.
     pub wanted: Flag,
-    /// The members that differ, or that must be made equal on every process.
+    /// The members that the edit sets; a hub makes them equal on every process.
     pub members: Vec<Member>,
-    /// Whether the edit can only take users away: then a process that is down does not stop it.
-    pub direction: Direction,
+    /// What to do about a state that was not seen before.
+    pub stance: Stance,
 }
 
-/// Whether an edit can put users on a feature or only take them off it.
+/// How a write to a hub treats a process that holds something unexpected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Somebody may be on afterwards who was off: every process must agree first.
-    Widens,
-    /// Nobody is on afterwards who was off: go on with the processes that answer.
-    Narrows,
+pub enum Stance {
+    /// Somebody may be on afterwards who was off: stop, it may be somebody else's edit.
+    Careful,
+    /// Nobody is on afterwards who was off, or the operator confirmed the whole state: overwrite it and say so.
+    Determined,
+}
+
+/// How far a look at all processes goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// One batch of reads at each address: enough to decide on.
+    Glance,
+    /// As many reads as make a sample: enough to say that all agree.
+    Sample,
 }
 
 /// The primitives that every source of flags offers.
@@ -212,8 +235,17 @@ pub trait FlagStore: Send + Sync {
         pick(self.source(), flags, key)
     }
 
-    /// The flags as seen by every process that can be told apart.
-    async fn survey(&self) -> Result<Survey, StoreError>;
+    /// The flags as the processes of the source hold them.
+    async fn survey(&self, depth: Depth) -> Result<Survey, StoreError>;
+
+    /// Keep other writers of this machine away until the value is dropped, waiting at most `patience`. A source that
+    /// compares and sets has no need of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another one writes.
+    async fn lock(&self, _patience: Duration) -> Result<Box<dyn Send + Sync>, StoreError> {
+        Ok(Box::new(()))
+    }
 
     /// Make the edit if the source still holds what was seen, then read it back.
     ///

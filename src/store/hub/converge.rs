@@ -1,0 +1,405 @@
+//! A write to every process, and the proof of it: repair on contact (rollout.md 3).
+//!
+//! On each fresh connection: read; stale, then write *on that same connection* and read back on it. Reads are opened in
+//! batches, but each is judged after the writes before it: two connections may end at one process, and counting it twice
+//! would prove too much. A write whose answer was lost is whole and idempotent, so the next read settles it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+use url::Url;
+
+use super::budget::Route;
+use super::connection::{CallError, Connection, address};
+use super::session::Session;
+use super::survey::{PROBE, batch, live, read};
+use super::{HubFlags, Listing, status_error, tags, wire};
+use crate::domain::flags::convergence::{Cause, Outcome, Reading, Repair, Tally};
+use crate::domain::flags::{Flag, differences};
+use crate::store::{Edit, Saved, Source, Stance, StoreError, pick};
+
+/// Read-backs on the writing connection: one stale answer among them shows a proxy that does not pin (rollout.md 3).
+const READ_BACKS: u32 = 3;
+
+/// Writes that an address may refuse in a row before it is given up.
+const REFUSALS: u32 = 4;
+
+/// One address on its way to agreement.
+struct Address<'a> {
+    hub: &'a HubFlags,
+    edit: &'a Edit,
+    base: &'a Url,
+    body: &'a str,
+    deadline: Instant,
+    session: Session,
+    tally: Tally,
+    /// Writes whose fate is unknown until a read shows it.
+    lost: u32,
+    refusals: u32,
+    silent_batches: u32,
+    after: Option<Flag>,
+    differs: Option<String>,
+    request_ids: HashSet<String>,
+}
+
+/// How an address ended.
+struct Report {
+    tally: Tally,
+    outcome: Outcome,
+    error: Option<StoreError>,
+    after: Option<Flag>,
+    lost: u32,
+    anonymous: bool,
+    differs: Option<String>,
+}
+
+/// See [`crate::store::FlagStore::save`].
+pub async fn save(hub: &HubFlags, edit: &Edit) -> Result<Saved, StoreError> {
+    let body = wire::update(&edit.wanted, &edit.members).map_err(|member| StoreError::Unsupported {
+        message: format!("the hub cannot set `{}` over HTTP: it would drop it without a word", member.name()),
+        hint: "use `--via db` or `--via env`; a hub takes dates and texts from its environment, at its next start"
+            .to_owned(),
+    })?;
+    let deadline = Instant::now() + hub.options.write_timeout;
+    let jobs = hub.options.addresses.iter().map(|base| {
+        Address {
+            hub,
+            edit,
+            base,
+            body: &body,
+            deadline,
+            session: Session::new(hub.options.session.clone()),
+            tally: Tally::new(hub.options.workers),
+            lost: 0,
+            refusals: 0,
+            silent_batches: 0,
+            after: None,
+            differs: None,
+            request_ids: HashSet::new(),
+        }
+        .run()
+    });
+    let reports = join_all(jobs).await;
+    summary(hub, edit, reports)
+}
+
+fn summary(hub: &HubFlags, edit: &Edit, reports: Vec<Report>) -> Result<Saved, StoreError> {
+    let writes: u32 = reports.iter().map(|report| report.tally.writes()).sum();
+    let known: u32 = reports.iter().map(|report| report.tally.known()).sum();
+    let lost: u32 = reports.iter().map(|report| report.lost).sum();
+    let anonymous = writes > 0 && reports.iter().any(|report| report.anonymous);
+    let mut parts = Vec::new();
+    let mut differing = Vec::new();
+    let mut after = None;
+    let mut failure = None;
+    for (base, report) in hub.options.addresses.iter().zip(reports) {
+        match report.error {
+            Some(error @ StoreError::Moved { .. }) if writes == 0 => return Err(error),
+            Some(StoreError::Conflict(_) | StoreError::Moved { .. }) => {
+                return Err(StoreError::Conflict(format!(
+                    "somebody else edited `{}` on {} meanwhile; at least {known} of the hub's processes hold this edit",
+                    edit.wanted.key,
+                    address(base)
+                )));
+            }
+            Some(error) => {
+                differing.push(error.to_string());
+                failure.get_or_insert(error);
+            }
+            None => {}
+        }
+        differing.extend(report.differs.map(|what| format!("{}: {what}", address(base))));
+        after = after.or(report.after);
+        parts.push((address(base).to_owned(), report.tally, report.outcome));
+    }
+    let Some(after) = after else {
+        return Err(match failure {
+            _ if lost > 0 => StoreError::OutcomeUnknown(format!(
+                "the write was sent {lost} times without an answer, and no process could be read back that holds it"
+            )),
+            Some(failure) => failure,
+            None => {
+                let causes: Vec<String> = parts
+                    .iter()
+                    .filter_map(|(place, _, outcome)| match outcome {
+                        Outcome::Partial(cause) => Some(format!("{place}: {}", cause.words())),
+                        _ => None,
+                    })
+                    .collect();
+                StoreError::Unreachable(format!("nothing was written: {}", causes.join("; ")))
+            }
+        });
+    };
+    let mut notes = hub.take_notes();
+    if anonymous {
+        notes.push("wrote through an anonymous session: this hub takes flag writes from anybody".to_owned());
+    }
+    if parts.iter().any(|(_, tally, _)| !tally.is_pinned()) {
+        notes.push(
+            "a proxy spreads the requests of one connection over several processes (not pinned): repeated until all reads \
+             agreed; list the processes' own addresses in `replicas` to have it proved"
+                .to_owned(),
+        );
+    }
+    let live = live(hub.options.workers, &parts, &differing);
+    Ok(Saved { after, changed: writes > 0, live: Some(live), persisted: false, notes })
+}
+
+impl Address<'_> {
+    async fn run(mut self) -> Report {
+        let error = self.converge().await.err();
+        let outcome = match (&error, self.tally.outcome()) {
+            (None, Some(outcome)) => outcome,
+            (Some(_), _) => Outcome::Partial(Cause::WriteFailed),
+            (None, None) => Outcome::Partial(Cause::TimeBudget),
+        };
+        if !matches!(outcome, Outcome::Partial(_)) {
+            self.differs = None;
+        }
+        Report {
+            anonymous: self.session.is_anonymous(),
+            tally: self.tally,
+            outcome,
+            error,
+            after: self.after,
+            lost: self.lost,
+            differs: self.differs,
+        }
+    }
+
+    async fn converge(&mut self) -> Result<(), StoreError> {
+        while self.tally.outcome().is_none() {
+            if Instant::now() >= self.deadline {
+                self.tally.trouble(Cause::TimeBudget);
+                return Ok(());
+            }
+            let patience = self.patience();
+            let batch = batch(self.hub, self.base, patience).await?;
+            let answered = batch.iter().any(|(_, listing)| listing.is_ok());
+            let writes = self.tally.writes();
+            let mut first_error = None;
+            for (mut connection, listing) in batch {
+                // What was read before a write of this batch may have been repaired by it, on another connection.
+                let listing = match listing {
+                    Ok(listing) if self.tally.writes() > writes && self.is_stale(&listing) => {
+                        read(self.hub, &mut connection, self.patience()).await
+                    }
+                    listing => listing,
+                };
+                match listing {
+                    Ok(listing) => self.judge(connection, listing).await?,
+                    Err(error) => {
+                        self.tally.read(reading_of(&error));
+                        first_error.get_or_insert(error);
+                    }
+                }
+                if self.refusals >= REFUSALS {
+                    self.tally.trouble(Cause::WriteFailed);
+                    return Err(StoreError::Unreachable(format!(
+                        "{} refused {REFUSALS} writes in a row",
+                        address(self.base)
+                    )));
+                }
+            }
+            if !answered {
+                return Err(first_error
+                    .unwrap_or_else(|| StoreError::Unreachable(format!("{} does not answer", address(self.base)))));
+            }
+            self.silent_batches += u32::from(first_error.is_some());
+        }
+        Ok(())
+    }
+
+    /// A process that hung once will hang again: later batches wait less for it.
+    fn patience(&self) -> Duration {
+        let probe = if self.silent_batches == 0 { PROBE } else { Duration::from_secs(1) };
+        let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        probe.min(self.hub.options.request_timeout).min(left)
+    }
+
+    fn flag(&self, listing: &Listing) -> Option<Flag> {
+        pick(Source::Hub, listing.flags.clone(), &self.edit.wanted.key).ok()
+    }
+
+    fn agrees(&self, flag: &Flag) -> bool {
+        self.edit.members.iter().all(|member| member.same(flag, &self.edit.wanted))
+    }
+
+    fn is_stale(&self, listing: &Listing) -> bool {
+        self.flag(listing).is_some_and(|flag| !self.agrees(&flag))
+    }
+
+    /// Whether the edit was decided with this state in view.
+    fn was_seen(&self, flag: &Flag) -> bool {
+        std::iter::once(&self.edit.seen)
+            .chain(&self.edit.also_seen)
+            .any(|seen| self.edit.members.iter().all(|member| member.same(seen, flag)))
+    }
+
+    async fn judge(&mut self, mut connection: Connection, listing: Listing) -> Result<(), StoreError> {
+        let repeated = listing.request_id.clone().is_some_and(|id| !self.request_ids.insert(id));
+        if listing.aged || repeated {
+            self.hub.note(super::CACHED.to_owned());
+            self.tally.read(Reading::Cached);
+            return Ok(());
+        }
+        let key = &self.edit.wanted.key;
+        let flag = pick(Source::Hub, listing.flags.clone(), key)?;
+        if self.agrees(&flag) {
+            self.after = Some(flag);
+            self.tally.read(Reading::Clean(listing.tag.clone()));
+            return self.plant(&mut connection, &listing).await;
+        }
+        self.tally.read(Reading::Stale(listing.tag.clone()));
+        self.differs = differences(&flag, &self.edit.wanted)
+            .into_iter()
+            .find(|diff| self.edit.members.iter().any(|member| member.name() == diff.member))
+            .map(|diff| format!("a process still has {} {}", diff.member, brief(&diff.before)));
+        if !self.was_seen(&flag) {
+            match self.edit.stance {
+                Stance::Careful => return Err(StoreError::Moved { seen: Box::new(flag) }),
+                Stance::Determined => {
+                    self.hub.note(format!("overwrote a state of `{key}` that was not there when this was decided"));
+                }
+            }
+        }
+        self.repair(&mut connection).await?;
+        self.plant(&mut connection, &listing).await
+    }
+
+    /// Write on the connection that read stale, and read back on it.
+    async fn repair(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
+        let auth = self.session.auth(&self.hub.transport, self.base).await?;
+        let key = self.edit.wanted.key.clone();
+        let path = ["api", "v1", "features", key.as_str()];
+        let wait = self.hub.spend(address(self.base), Route::Flag, 1);
+        if wait > Duration::ZERO {
+            self.hub.note("this write goes beyond our share of the hub's request limit: expect 429 soon".to_owned());
+        }
+        let sent = timeout(self.write_patience(), connection.put(&path, &auth, self.body.to_owned())).await;
+        let answer = match sent {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(CallError::NotSent(_))) => {
+                self.refusals += 1;
+                return Ok(());
+            }
+            Ok(Err(CallError::Lost(_))) | Err(_) => {
+                self.lost += 1;
+                self.tally.repair(Repair::Lost);
+                return Ok(());
+            }
+        };
+        match answer.status.as_u16() {
+            200 => {}
+            500 if answer.plain_text => return self.session.refused(self.base),
+            429 => {
+                self.tally.trouble(Cause::RateLimited);
+                return Ok(());
+            }
+            400 | 422 => {
+                return Err(StoreError::Refused(format!(
+                    "{} refused the values ({}){}",
+                    connection.address(),
+                    answer.status.as_u16(),
+                    answer.reference()
+                )));
+            }
+            500..=599 => {
+                // It may have been stored all the same: the next read tells.
+                self.refusals += 1;
+                self.tally.repair(Repair::Lost);
+                return Ok(());
+            }
+            _ => return Err(status_error(connection, &answer, Some(&key))),
+        }
+        let stored = wire::stored(&key, &answer.body);
+        if let Some(member) = stored
+            .as_ref()
+            .and_then(|stored| self.edit.members.iter().find(|member| !member.same(stored, &self.edit.wanted)))
+        {
+            return Err(StoreError::Refused(format!(
+                "{} answered 200 but stored another `{}` than it was sent{}",
+                connection.address(),
+                member.name(),
+                answer.reference()
+            )));
+        }
+        self.refusals = 0;
+        let repair = self.read_back(connection, answer.same_connection).await;
+        self.tally.repair(repair);
+        Ok(())
+    }
+
+    fn write_patience(&self) -> Duration {
+        self.hub.options.request_timeout.min(self.deadline.saturating_duration_since(Instant::now())).max(PROBE)
+    }
+
+    async fn read_back(&mut self, connection: &mut Connection, mut same_connection: bool) -> Repair {
+        for _ in 0..READ_BACKS {
+            let Ok(listing) = read(self.hub, connection, self.patience()).await else {
+                return Repair::Lost;
+            };
+            same_connection &= listing.same_connection;
+            match self.flag(&listing) {
+                Some(flag) if self.agrees(&flag) => self.after = Some(flag),
+                _ => return Repair::NotPinned,
+            }
+        }
+        // A connection that was silently replaced may have been repaired at one process and read at another.
+        if same_connection { Repair::Done } else { Repair::Lost }
+    }
+
+    /// Give an untagged process its tag, where tags are wanted.
+    async fn plant(&mut self, connection: &mut Connection, listing: &Listing) -> Result<(), StoreError> {
+        let Some(identity) = &self.hub.options.identity_flag else {
+            return Ok(());
+        };
+        if listing.tag.is_some() || !self.tally.is_pinned() {
+            return Ok(());
+        }
+        if let Some(obstacle) = tags::obstacle(&listing.flags, identity) {
+            self.hub.note(obstacle);
+            return Ok(());
+        }
+        // Another connection of this batch may have tagged this very process meanwhile.
+        let Ok(now) = read(self.hub, connection, self.patience()).await else {
+            return Ok(());
+        };
+        if now.tag.is_some() {
+            return Ok(());
+        }
+        let auth = self.session.auth(&self.hub.transport, self.base).await?;
+        let tag = tags::fresh();
+        self.hub.spend(address(self.base), Route::Flag, 1);
+        let path = ["api", "v1", "features", identity.as_str()];
+        let planted = timeout(self.write_patience(), connection.put(&path, &auth, tags::plant(&tag))).await;
+        if !matches!(planted, Ok(Ok(answer)) if answer.status.as_u16() == 200 && answer.same_connection) {
+            return Ok(());
+        }
+        if let Ok(back) = read(self.hub, connection, self.patience()).await
+            && back.tag.as_deref() == Some(tag.as_str())
+            && !self.is_stale(&back)
+        {
+            self.tally.planted(tag);
+        }
+        Ok(())
+    }
+}
+
+/// What a failed read counts as.
+pub fn reading_of(error: &StoreError) -> Reading {
+    match error {
+        StoreError::RateLimited(_) => Reading::RateLimited,
+        _ => Reading::Silent,
+    }
+}
+
+/// A value for a sentence: short ones as they are, lists by their length.
+fn brief(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Array(items) => format!("with {} entries", items.len()),
+        other => other.to_string(),
+    }
+}
