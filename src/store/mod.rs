@@ -15,7 +15,7 @@ use crate::domain::flags::{Flag, FlagKey, Member};
 pub mod hub;
 
 /// A place where flags live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// A running hub, over HTTP: in the memory of its processes only.
@@ -247,6 +247,9 @@ pub trait FlagStore: Send + Sync {
         Ok(Box::new(()))
     }
 
+    /// Wait until another look at all processes is within the source's request limit.
+    async fn pace(&self) {}
+
     /// Make the edit if the source still holds what was seen, then read it back.
     ///
     /// # Errors
@@ -272,7 +275,7 @@ pub fn pick(source: Source, flags: Vec<Flag>, key: &FlagKey) -> Result<Flag, Sto
 
 /// Flags can be created and deleted here.
 #[async_trait]
-pub trait FlagCatalog: Send + Sync {
+pub trait FlagCatalog: FlagStore {
     /// Store a new flag at revision 1 and read it back.
     ///
     /// # Errors

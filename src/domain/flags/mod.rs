@@ -4,6 +4,7 @@ pub mod change;
 pub mod convergence;
 pub mod flag;
 pub mod ladder;
+pub mod merge;
 
 pub use change::{Change, ListName, Member, MemberDiff, differences};
 pub use flag::{Flag, FlagKey, FlagKeyError, Percent, PercentError, StoredPercent};

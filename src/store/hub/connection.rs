@@ -116,6 +116,8 @@ pub struct Answer {
     pub plain_text: bool,
     /// Where a redirect points.
     pub location: Option<String>,
+    /// The server's clock.
+    pub date: Option<String>,
     /// The token this answer mints.
     pub csrf: Option<SecretString>,
     /// The session this answer mints.
@@ -255,6 +257,7 @@ impl Answer {
             aged: headers.contains_key("age"),
             plain_text: text(CONTENT_TYPE.as_str()).is_some_and(|value| value.starts_with("text/plain")),
             location: text(LOCATION.as_str()),
+            date: text("date"),
             csrf: cookie("csrf_token"),
             session: cookie("session_token"),
             same_connection,

@@ -6,6 +6,7 @@
 mod budget;
 mod connection;
 mod converge;
+mod examine;
 mod lock;
 mod session;
 mod survey;
@@ -22,6 +23,7 @@ use url::Url;
 
 use self::budget::{Budget, Route};
 use self::connection::{Answer, CallError, Connection, Transport};
+pub use self::examine::HubFacts;
 use self::lock::WriteLock;
 use super::{Depth, Edit, FlagStore, Note, Saved, Source, StoreError, Survey};
 use crate::domain::flags::convergence::ASSUMED_WORKERS;
@@ -128,15 +130,6 @@ impl HubFlags {
         }
     }
 
-    /// Wait until a look at all processes is within the request budget. For a watch.
-    pub async fn wait_for_budget(&self) {
-        let mut longest = Duration::ZERO;
-        for base in &self.options.addresses {
-            longest = longest.max(self.spend(connection::address(base), Route::List, 0));
-        }
-        tokio::time::sleep(longest).await;
-    }
-
     fn first_connection(&self) -> Result<Connection, StoreError> {
         match self.options.addresses.first() {
             Some(base) => self.transport.connect(base),
@@ -226,6 +219,11 @@ impl FlagStore for HubFlags {
 
     async fn lock(&self, patience: Duration) -> Result<Box<dyn Send + Sync>, StoreError> {
         Ok(Box::new(WriteLock::take(&self.options.state, &self.addresses(), patience).await?))
+    }
+
+    async fn pace(&self) {
+        let waits = self.options.addresses.iter().map(|base| self.spend(connection::address(base), Route::List, 0));
+        tokio::time::sleep(waits.max().unwrap_or_default()).await;
     }
 
     async fn save(&self, edit: &Edit, _note: &Note) -> Result<Saved, StoreError> {

@@ -1,0 +1,284 @@
+//! What a command works with: the profile, the conversation, the clock, and the stores, opened when a command calls for one.
+//!
+//! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
+
+pub mod names;
+mod restart;
+mod sources;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+pub use self::restart::AfterRestart;
+use crate::commands::Globals;
+use crate::config::database_url::DatabaseUrl;
+use crate::config::{Config, Credential, Environment, Protection, Setting};
+use crate::domain::flags::ladder::Ladder;
+use crate::error::{Error, Stage};
+use crate::store::{FlagStore, Note};
+use crate::ui::{Ui, View};
+
+/// How a command ended that showed its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Done, or yes.
+    Yes,
+    /// It worked, and the answer is no.
+    No,
+    /// Some of it is done or proven, some is not; the result says which.
+    Partial,
+    /// Some write was sent whose outcome is unknown; the result says which.
+    Unknown,
+}
+
+impl Answer {
+    /// The exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Yes => 0,
+            Self::No => 1,
+            Self::Partial => 10,
+            Self::Unknown => 11,
+        }
+    }
+
+    /// Of two parts of one command: 11 beats 10, 10 beats the rest.
+    pub fn worse(self, other: Self) -> Self {
+        if other.status() > self.status() { other } else { self }
+    }
+}
+
+/// The exit table, as `llmhub help exit-codes` and the manual print it.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done, or yes; also \"already so\""),
+    (1, "it worked, and the answer is no"),
+    (2, "usage"),
+    (3, "configuration or credentials"),
+    (4, "not found"),
+    (5, "conflict: somebody else changed it, or holds the lock"),
+    (6, "unreachable or timed out; nothing was written, safe to run again"),
+    (7, "refused, or input that cannot be applied; nothing was written"),
+    (8, "a gate failed; rolled back and verified"),
+    (9, "not confirmed"),
+    (10, "partial: some is done or proven, some is not"),
+    (11, "outcome unknown: look before you run it again"),
+    (70, "a defect of llmhub"),
+    (130, "SIGINT"),
+    (143, "SIGTERM or SIGHUP"),
+];
+
+/// Bound of one request, and of one attempt to reach a database (craft.md 1.5).
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// Bound of a write to a hub with its proof.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// What the command line says about sources beyond the configuration.
+struct Options {
+    sandbox: bool,
+    ca_file: Option<std::path::PathBuf>,
+    timeout: Option<Duration>,
+}
+
+/// One command's surroundings.
+pub struct App {
+    /// The conversation.
+    pub ui: Arc<Ui>,
+    config: Config,
+    environment: Environment,
+    options: Options,
+    stage: Mutex<Stage>,
+}
+
+impl App {
+    /// Read the configuration, unless the command needs none. Nothing is contacted.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn open(
+        ui: Arc<Ui>,
+        environment: Environment,
+        globals: &Globals,
+        configuration: Configuration,
+    ) -> Result<Self, Error> {
+        let config = match configuration {
+            Configuration::Needed => crate::config::load(&environment, &globals.overrides())?,
+            Configuration::Ignored => Config::default(),
+        };
+        for secret in config.secrets() {
+            use secrecy::ExposeSecret;
+            ui.redact([secret.expose_secret()]);
+        }
+        config.warnings.iter().for_each(|warning| ui.warn(warning));
+        let options =
+            Options { sandbox: globals.wants_sandbox(), ca_file: globals.ca_file().cloned(), timeout: globals.timeout };
+        Ok(Self { ui, config, environment, options, stage: Mutex::new(Stage::NothingWritten) })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The environment.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The document of this command.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn show<V: View>(&self, view: &V) -> Result<(), Error> {
+        self.ui.show(view).map_err(|error| Error::Output(error.to_string(), self.progress()))
+    }
+
+    /// A document that is text already.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn document(&self, text: &str) -> Result<(), Error> {
+        self.ui.document(text).map_err(|error| Error::Output(error.to_string(), self.progress()))
+    }
+
+    /// Say how far a read reaches, such as "read 1 of 4 processes".
+    pub fn say_scope(&self, store: &dyn FlagStore) {
+        if let Some(scope) = store.scope() {
+            self.ui.note(&scope);
+        }
+    }
+
+    /// Remember how far the command has come, in case it ends early.
+    pub fn stage(&self, stage: Stage) {
+        if let Ok(mut current) = self.stage.lock() {
+            *current = stage;
+        }
+    }
+
+    /// How far the command has come.
+    pub fn progress(&self) -> Stage {
+        self.stage.lock().map(|stage| stage.clone()).unwrap_or_default()
+    }
+
+    /// The profile's ladder.
+    pub fn ladder(&self) -> Ladder {
+        // The configuration checks its ladder by the same rule, so the fallback is never taken.
+        Ladder::try_from(self.config.ladder.value.rungs()).unwrap_or_default()
+    }
+
+    /// The wall clock, read here and nowhere else.
+    pub fn now() -> SystemTime {
+        SystemTime::now()
+    }
+
+    /// Now as the hub sees it: naive UTC.
+    pub fn utc_now(&self) -> DateTime {
+        self.instant().to_zoned(TimeZone::UTC).datetime()
+    }
+
+    /// Now as RFC 3339 UTC, in whole seconds.
+    pub fn timestamp(&self) -> String {
+        self.instant().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    fn instant(&self) -> jiff::Timestamp {
+        // A clock before 1970 or after 9999 is no reason to fail; the epoch shows plainly that it is wrong.
+        jiff::Timestamp::try_from(Self::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    /// Who makes a change, for the history.
+    pub fn note(&self, operation: &'static str, reason: Option<&str>) -> Note {
+        let read = |name: &str| self.environment.variable(name).ok().flatten().map(str::to_owned);
+        let user = read("SUDO_USER").or_else(|| read("USER")).or_else(|| read("LOGNAME"));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let actor = format!("{}@{host}", user.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw())));
+        Note { actor, reason: reason.map(str::to_owned), operation }
+    }
+
+    /// Where the command acts, without secrets: profile, hub, database, file.
+    pub fn target_words(&self) -> String {
+        let config = &self.config;
+        let mut words = Vec::new();
+        if let Some(profile) = &config.profile {
+            words.push(format!("profile {}", profile.value));
+        }
+        if let Some(hubs) = &config.hubs {
+            let hubs: Vec<String> = hubs.value.iter().map(ToString::to_string).collect();
+            words.push(format!("hub {}", hubs.join(", ")));
+        }
+        match &config.database {
+            _ if self.options.sandbox => words.push("db sandbox".to_owned()),
+            Some(Setting { value: Credential::Text(url), .. }) => {
+                use secrecy::ExposeSecret;
+                // A URL that cannot be read is reported when it is used; here it would only be noise.
+                if let Ok(url) = DatabaseUrl::parse(url.expose_secret()) {
+                    words.push(format!("db {url}"));
+                }
+            }
+            Some(database) => words.push(format!("db from {}", database.origin)),
+            None => {}
+        }
+        if let Some(file) = &config.env_file {
+            words.push(format!("env {}", file.value.display()));
+        }
+        words.join(" · ")
+    }
+
+    /// The first line of every change: where it goes.
+    pub fn announce(&self) {
+        self.ui.note(&self.target_words());
+    }
+
+    /// Have a change confirmed, as DESIGN 2 and the profile demand. Nothing was written before.
+    ///
+    /// # Errors
+    /// [`Error::ReasonNeeded`], [`Error::Consent`].
+    pub async fn authorise(&self, question: String, always: bool, reason: Option<&str>) -> Result<(), Error> {
+        let protected = match (self.config.protection.value, &self.config.profile) {
+            (Protection::Protected, Some(name)) => Some(name.value.clone()),
+            _ => None,
+        };
+        if let (Some(name), None) = (&protected, reason) {
+            return Err(Error::ReasonNeeded(format!("a change on the protected profile `{name}`")));
+        }
+        if protected.is_none() && !always {
+            return Ok(());
+        }
+        // Somebody may think for an hour: signals must be heard meanwhile.
+        let ui = Arc::clone(&self.ui);
+        let asked = tokio::task::spawn_blocking(move || match protected {
+            Some(name) => ui.confirm_name(&name, &question),
+            None => ui.confirm(&question),
+        });
+        asked.await.map_err(|_| Error::Bug("the prompt died".to_owned()))?.map_err(Error::from)
+    }
+
+    /// The text of a file that the operator named, or of stdin for `-`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn read_text(&self, path: &Path) -> Result<String, Error> {
+        Ok(crate::store::files::read_text(path)?)
+    }
+
+    /// Write a file that the operator named.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn write_file(&self, path: &Path, text: &str) -> Result<(), Error> {
+        Ok(crate::store::files::write_text(path, text)?)
+    }
+}
+
+/// Whether a command reads the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configuration {
+    /// It does, and a broken file stops it.
+    Needed,
+    /// It does not: help must be readable with a broken file.
+    Ignored,
+}

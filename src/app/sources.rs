@@ -1,0 +1,236 @@
+//! Opening sources: which ones a command acts on, and what each can do. One table of profile and capability.
+//!
+//! Reads take the first that is configured of hub, db, env. Writes never guess (DESIGN 1).
+
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{App, REQUEST, WRITE};
+use crate::config::database_url::DatabaseUrl;
+use crate::config::{Available, Credential, Setting, SourceName};
+use crate::error::Error;
+use crate::store::database::Database;
+use crate::store::env_file::EnvFlags;
+use crate::store::hub::{HubFlags, HubOptions};
+use crate::store::postgres::{PostgresFlags, Target};
+use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source};
+
+impl App {
+    /// The sources that are configured, in the order in which reads prefer them.
+    pub fn configured(&self) -> Vec<Source> {
+        let mut sources: Vec<Source> = self.config().sources().into_iter().map(source).collect();
+        if self.options.sandbox && !sources.contains(&Source::Db) {
+            sources.push(Source::Db);
+        }
+        sources
+    }
+
+    /// The source of a read: the one that `--via` names, else the first that is configured. The sandbox, once asked for,
+    /// comes first: whoever says `--sandbox` does not mean production.
+    ///
+    /// # Errors
+    /// [`Error::NoSource`], [`Error::SourceNotConfigured`], [`Error::Usage`] for more than one.
+    pub async fn reader(&self, via: &[Source]) -> Result<Box<dyn FlagStore>, Error> {
+        let source = match via {
+            [] if self.options.sandbox => Source::Db,
+            [] => *self.configured().first().ok_or(Error::NoSource)?,
+            [source] => *source,
+            _ => {
+                return Err(Error::Usage {
+                    message: "a read takes one source".to_owned(),
+                    hint: "--via hub; to compare sources: llmhub flags diff --between hub,db".to_owned(),
+                });
+            }
+        };
+        self.source(source).await
+    }
+
+    /// These sources, or all that are configured.
+    ///
+    /// # Errors
+    /// As [`App::reader`].
+    pub async fn readers(&self, chosen: &[Source]) -> Result<Vec<Box<dyn FlagStore>>, Error> {
+        let chosen = if chosen.is_empty() { self.configured() } else { distinct(chosen) };
+        if chosen.is_empty() {
+            return Err(Error::NoSource);
+        }
+        self.open_all(&chosen).await
+    }
+
+    /// The sources of a write, in the order to write: `--via`, else the profile's `write`, else the only one there is.
+    ///
+    /// # Errors
+    /// [`Error::AmbiguousWrite`] where that is not one.
+    pub async fn writers(&self, via: &[Source]) -> Result<Vec<Box<dyn FlagStore>>, Error> {
+        let configured = self.configured();
+        let chosen = match (via, &self.config().write) {
+            ([_, ..], _) => distinct(via),
+            ([], _) if self.options.sandbox => vec![Source::Db],
+            ([], Some(write)) => write.value.iter().map(|name| source(*name)).collect(),
+            ([], None) => match configured.as_slice() {
+                [] => return Err(Error::NoSource),
+                [one] => vec![*one],
+                _ => return Err(Error::AmbiguousWrite(configured)),
+            },
+        };
+        self.open_all(&chosen).await
+    }
+
+    async fn open_all(&self, chosen: &[Source]) -> Result<Vec<Box<dyn FlagStore>>, Error> {
+        let mut stores = Vec::new();
+        for source in chosen {
+            stores.push(self.source(*source).await?);
+        }
+        Ok(stores)
+    }
+
+    async fn source(&self, source: Source) -> Result<Box<dyn FlagStore>, Error> {
+        Ok(match source {
+            Source::Hub => Box::new(self.hub()?),
+            Source::Db => Box::new(self.postgres().await?),
+            Source::Env => Box::new(self.env_file()?),
+        })
+    }
+
+    /// The hub.
+    ///
+    /// # Errors
+    /// [`Error::SourceNotConfigured`], or the reason why the session token cannot be had.
+    pub fn hub(&self) -> Result<HubFlags, Error> {
+        let config = self.config();
+        let Some(addresses) = &config.hubs else {
+            return Err(missing(self, Source::Hub));
+        };
+        let session = config.session.as_ref().map(|session| self.credential(session, "session token")).transpose()?;
+        let identity_flag = config.identity_flag.as_ref().and_then(|name| name.value.parse().ok());
+        let request_timeout = self.options.timeout.map_or(REQUEST, |timeout| REQUEST.min(timeout));
+        Ok(HubFlags::new(HubOptions {
+            addresses: addresses.value.iter().map(|url| url.url().clone()).collect(),
+            workers: config.workers.as_ref().map(|workers| workers.value.count()),
+            session,
+            identity_flag,
+            state: self.state_folder().unwrap_or_else(|| Path::new("/nonexistent").to_owned()),
+            ca_file: self.options.ca_file.clone(),
+            request_timeout,
+            write_timeout: self.options.timeout.map_or(WRITE, |timeout| WRITE.min(timeout)),
+            clock: Self::now,
+        }))
+    }
+
+    /// The env file.
+    ///
+    /// # Errors
+    /// [`Error::SourceNotConfigured`].
+    pub fn env_file(&self) -> Result<EnvFlags, Error> {
+        let config = self.config();
+        let Some(path) = &config.env_file else {
+            return Err(missing(self, Source::Env));
+        };
+        Ok(EnvFlags::new(path.value.clone(), self.env_names()))
+    }
+
+    /// The flags in the database.
+    ///
+    /// # Errors
+    /// [`Error::SourceNotConfigured`], [`Error::DatabaseUrl`], or what the sandbox says.
+    pub async fn postgres(&self) -> Result<PostgresFlags, Error> {
+        Ok(PostgresFlags::new(self.target().await?))
+    }
+
+    /// The database itself.
+    ///
+    /// # Errors
+    /// As [`App::postgres`].
+    pub async fn database(&self) -> Result<Database, Error> {
+        Ok(Database::new(self.target().await?))
+    }
+
+    async fn target(&self) -> Result<Target, Error> {
+        if self.options.sandbox {
+            return self.sandbox().await;
+        }
+        let Some(database) = &self.config().database else {
+            return Err(missing(self, Source::Db));
+        };
+        let text = self.credential(database, "database URL")?;
+        let url = DatabaseUrl::parse(text.expose_secret())
+            .map_err(|error| Error::DatabaseUrl { origin: database.origin.to_string(), error })?;
+        if let Some(password) = url.password() {
+            self.ui.redact([password.expose_secret()]);
+        }
+        Ok(Target::Url(url))
+    }
+
+    #[cfg(not(feature = "sandbox"))]
+    async fn sandbox(&self) -> Result<Target, Error> {
+        Err(Error::Unsupported {
+            message: "this llmhub was built without the sandbox".to_owned(),
+            hint: "cargo install llmhub --features sandbox, or name a real database with --database-url".to_owned(),
+        })
+    }
+
+    /// The secret behind a setting; a command is run for it.
+    fn credential(&self, setting: &Setting<Credential>, what: &str) -> Result<SecretString, Error> {
+        let secret = match setting.available()? {
+            Available::Text(text) => text.clone(),
+            Available::Command(words) => crate::store::command::secret(words, what)?,
+        };
+        self.ui.redact([secret.expose_secret()]);
+        Ok(secret)
+    }
+
+    /// The history of changes; only the database has one.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where no database is configured or another source was named.
+    pub async fn history(&self, via: &[Source], operation: &str) -> Result<Box<dyn FlagHistory>, Error> {
+        self.only_database(via, operation)?;
+        Ok(Box::new(self.postgres().await?))
+    }
+
+    /// Where flags can be created and deleted.
+    ///
+    /// # Errors
+    /// As [`App::history`].
+    pub async fn catalog(&self, via: &[Source], operation: &str) -> Result<Box<dyn FlagCatalog>, Error> {
+        self.only_database(via, operation)?;
+        Ok(Box::new(self.postgres().await?))
+    }
+
+    fn only_database(&self, via: &[Source], operation: &str) -> Result<(), Error> {
+        let other = via.iter().find(|source| **source != Source::Db);
+        let configured = self.configured();
+        let without = (!configured.contains(&Source::Db)).then(|| configured.first()).flatten();
+        match other.or(without) {
+            Some(source) => Err(Error::Unsupported {
+                message: format!("{source} cannot do `{operation}`: only a database can"),
+                hint: "--via db, with --database-url or a profile that has one".to_owned(),
+            }),
+            None if configured.is_empty() => Err(Error::NoSource),
+            None => Ok(()),
+        }
+    }
+}
+
+fn distinct(sources: &[Source]) -> Vec<Source> {
+    let mut distinct = Vec::new();
+    for source in sources {
+        if !distinct.contains(source) {
+            distinct.push(*source);
+        }
+    }
+    distinct
+}
+
+fn source(name: SourceName) -> Source {
+    match name {
+        SourceName::Hub => Source::Hub,
+        SourceName::Db => Source::Db,
+        SourceName::Env => Source::Env,
+    }
+}
+
+fn missing(app: &App, source: Source) -> Error {
+    if app.configured().is_empty() { Error::NoSource } else { Error::SourceNotConfigured { wanted: source } }
+}

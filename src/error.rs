@@ -1,0 +1,351 @@
+//! What can go wrong, its stable code, the hint that goes with it, and the exit status. Nothing else.
+//!
+//! One variant per thing an operator can fix. "No" is not an error but an answer (see [`crate::app::Answer`]).
+
+use crate::config::ConfigError;
+use crate::config::database_url::DatabaseUrlError;
+use crate::domain::flags::FlagKey;
+use crate::domain::flags::ladder::Refusal as LadderRefusal;
+use crate::store::{Source, StoreError};
+use crate::ui::Refusal as ConsentRefusal;
+
+/// Why a command ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument is malformed in a way that the argument parser cannot see.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to type instead.
+        hint: String,
+    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database URL cannot be used.
+    #[error("the database URL from {origin} cannot be used: {error}")]
+    DatabaseUrl {
+        /// Where the URL came from.
+        origin: String,
+        /// What is wrong with it.
+        error: DatabaseUrlError,
+    },
+    /// No source is configured at all.
+    #[error("no source is configured: llmhub does not know where the flags are")]
+    NoSource,
+    /// `--via` names a source that is not configured.
+    #[error("{wanted} was asked for, but no {} is configured", needs(*wanted))]
+    SourceNotConfigured {
+        /// The source.
+        wanted: Source,
+    },
+    /// Several sources are configured and none was chosen for a write.
+    #[error("several sources are configured ({}): a write does not guess", words(.0))]
+    AmbiguousWrite(Vec<Source>),
+    /// The command needs a source of another kind.
+    #[error("{message}")]
+    Unsupported {
+        /// What cannot be done here, and why.
+        message: String,
+        /// The source that can.
+        hint: String,
+    },
+    /// The flag does not exist.
+    #[error("{source_word} has no flag `{key}`{}", did_you_mean(.nearest))]
+    FlagNotFound {
+        /// Where it was looked for.
+        source_word: Source,
+        /// The name that was asked for.
+        key: FlagKey,
+        /// The names that come close, best first.
+        nearest: Vec<String>,
+    },
+    /// Something else that was named does not exist.
+    #[error("{message}")]
+    NotFound {
+        /// What was not found.
+        message: String,
+        /// Where to look.
+        hint: String,
+    },
+    /// The ladder guard refused the step.
+    #[error("{refusal}")]
+    Ladder {
+        /// Why.
+        refusal: LadderRefusal,
+        /// The command that would be allowed.
+        hint: String,
+    },
+    /// A guard other than the ladder refused; nothing was written.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// An option needs `--reason`, or the profile does.
+    #[error("{0} needs a reason")]
+    ReasonNeeded(String),
+    /// The operator, or nobody, did not confirm.
+    #[error(transparent)]
+    Consent(#[from] ConsentRefusal),
+    /// Processes of the hub disagree in what this edit does not touch.
+    #[error("{message}")]
+    Disagree {
+        /// Who holds what.
+        message: String,
+        /// How to bring them together.
+        hint: String,
+    },
+    /// A source failed.
+    #[error("{0}")]
+    Store(StoreError),
+    /// A file that was named cannot be used.
+    #[error("{message}")]
+    Input {
+        /// The file, the line, and what is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// `--timeout` ran out.
+    #[error("the command took longer than --timeout; {0}")]
+    TimedOut(Stage),
+    /// SIGINT.
+    #[error("interrupted; {0}")]
+    Interrupted(Stage),
+    /// SIGTERM or SIGHUP.
+    #[error("terminated; {0}")]
+    Terminated(Stage),
+    /// The result could not be written to stdout.
+    #[error("the result cannot be written to stdout: {0}; {1}")]
+    Output(String, Stage),
+    /// A defect of llmhub.
+    #[error("llmhub met a state that it thought impossible: {0}")]
+    Bug(String),
+}
+
+/// How far a command had come when it ended early.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Only reads so far.
+    #[default]
+    NothingWritten,
+    /// A write to this source had begun; those before it are done.
+    Writing(String),
+    /// All writes are done and read back.
+    Written,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NothingWritten => f.write_str("nothing was written"),
+            Self::Writing(what) => write!(f, "the write to {what} had begun and its outcome is unknown"),
+            Self::Written => f.write_str("the change itself was made and read back"),
+        }
+    }
+}
+
+/// A code that scripts may compare, with its exit status and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Code {
+    /// `error.code` in JSON.
+    pub word: &'static str,
+    /// The exit status.
+    pub status: u8,
+    /// What happened and what to do, for `llmhub help CODE`.
+    pub meaning: &'static str,
+}
+
+/// All codes, by exit status. `llmhub help CODE` prints from here; a test holds it against the variants.
+pub const CODES: &[Code] = &[
+    Code { word: "usage", status: 2, meaning: "An argument is malformed. Nothing was contacted." },
+    Code { word: "configuration", status: 3, meaning: "The configuration cannot be used. `llmhub profile show` prints each value and where it came from. Nothing was contacted." },
+    Code { word: "database_url", status: 3, meaning: "The database URL cannot be used. Only verify-full, verify-ca and disable exist as sslmode; unknown parameters are refused." },
+    Code { word: "no_source", status: 3, meaning: "Neither a hub, nor a database, nor an env file is configured. Give --hub, --database-url or --env-file, or write a profile." },
+    Code { word: "source_not_configured", status: 3, meaning: "--via names a source that the profile does not have." },
+    Code { word: "ambiguous_write", status: 3, meaning: "Several sources are configured, and a write does not guess: name them with --via, in the order in which to write, or set `write` in the profile." },
+    Code { word: "credentials", status: 3, meaning: "The login or role is missing, rejected or expired. Nothing was written." },
+    Code { word: "schema_missing", status: 3, meaning: "The database has no llmhub tables. `llmhub db apply` creates them." },
+    Code { word: "local_file", status: 3, meaning: "A local file or folder cannot be read or written. Nothing was changed." },
+    Code { word: "output", status: 3, meaning: "stdout could not take the result, for example because a disk is full. The message says whether a change was made." },
+    Code { word: "flag_not_found", status: 4, meaning: "No such flag there. Names are case-sensitive." },
+    Code { word: "not_found", status: 4, meaning: "What was named does not exist." },
+    Code { word: "conflict", status: 5, meaning: "Somebody else changed it meanwhile, or holds the lock. Look, then decide again." },
+    Code { word: "processes_disagree", status: 5, meaning: "The hub's processes hold different values. `llmhub flags diff --between hub` shows them; `llmhub flags sync` brings them together." },
+    Code { word: "unreachable", status: 6, meaning: "It does not answer, or not in time. Nothing was written: safe to run again." },
+    Code { word: "rate_limited", status: 6, meaning: "The hub's request limit is reached for this machine. Nothing was written: wait, then run again." },
+    Code { word: "invalid_answer", status: 6, meaning: "It answered something that makes no sense. Nothing was written." },
+    Code { word: "timed_out", status: 6, meaning: "--timeout ran out before anything was written (6), or while a write was under way (11)." },
+    Code { word: "ladder", status: 7, meaning: "One rung of the ladder at a time on the way up. --skip-steps with --reason goes further. Nothing was written." },
+    Code { word: "refused", status: 7, meaning: "A guard refused, or the input cannot be applied. Nothing was written." },
+    Code { word: "unsupported", status: 7, meaning: "This source cannot do it; the message names one that can. Nothing was written." },
+    Code { word: "denied", status: 7, meaning: "The role may not do this. Nothing was written." },
+    Code { word: "reason_needed", status: 7, meaning: "Say why with --reason. Nothing was written." },
+    Code { word: "input", status: 7, meaning: "A file that was named cannot be used. Nothing was written." },
+    Code { word: "protected", status: 7, meaning: "-y does not confirm a change on a protected profile: type its name, or give --confirm=NAME." },
+    Code { word: "not_confirmed", status: 9, meaning: "The answer was no, or there was nobody to ask. Nothing was written." },
+    Code { word: "outcome_unknown", status: 11, meaning: "A write was sent and its answer was lost. Look before you run it again." },
+    Code { word: "bug", status: 70, meaning: "A defect of llmhub." },
+    Code { word: "interrupted", status: 130, meaning: "SIGINT. The message says what was written." },
+    Code { word: "terminated", status: 143, meaning: "SIGTERM or SIGHUP. The message says what was written." },
+];
+
+fn needs(source: Source) -> &'static str {
+    match source {
+        Source::Hub => "hub address (--hub)",
+        Source::Db => "database (--database-url)",
+        Source::Env => "env file (--env-file)",
+    }
+}
+
+fn words(sources: &[Source]) -> String {
+    sources.iter().map(|source| source.word()).collect::<Vec<_>>().join(", ")
+}
+
+fn did_you_mean(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
+    format!("; did you mean {}?", names.join(" or "))
+}
+
+/// The names that come closest to `wanted`, at most three, best first.
+pub fn nearest(wanted: &str, known: &[String]) -> Vec<String> {
+    let mut scored: Vec<(f64, &String)> = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(score, _)| *score > 0.75)
+        .collect();
+    scored.sort_by(|one, other| other.0.total_cmp(&one.0));
+    scored.into_iter().take(3).map(|(_, name)| name.clone()).collect()
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound { source_word, key, known } => {
+                let nearest = nearest(key.as_str(), &known);
+                Self::FlagNotFound { source_word, key, nearest }
+            }
+            StoreError::Unsupported { message, hint } => Self::Unsupported { message, hint },
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl Error {
+    /// The stable word for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "usage",
+            Self::Config(_) => "configuration",
+            Self::DatabaseUrl { .. } => "database_url",
+            Self::NoSource => "no_source",
+            Self::SourceNotConfigured { .. } => "source_not_configured",
+            Self::AmbiguousWrite(_) => "ambiguous_write",
+            Self::Unsupported { .. } => "unsupported",
+            Self::FlagNotFound { .. } => "flag_not_found",
+            Self::NotFound { .. } => "not_found",
+            Self::Ladder { refusal: LadderRefusal::Poisoned, .. } => "conflict",
+            Self::Ladder { refusal: LadderRefusal::Disagree(_), .. } | Self::Disagree { .. } => "processes_disagree",
+            Self::Ladder { refusal: LadderRefusal::Skips { .. } | LadderRefusal::OffLadder { .. }, .. } => "ladder",
+            Self::Refused { .. } => "refused",
+            Self::ReasonNeeded(_) => "reason_needed",
+            Self::Consent(ConsentRefusal::Protected(_)) => "protected",
+            Self::Consent(ConsentRefusal::Declined(_) | ConsentRefusal::NobodyToAsk(_)) => "not_confirmed",
+            Self::Store(error) => store_code(error),
+            Self::Input { .. } => "input",
+            Self::TimedOut(Stage::NothingWritten | Stage::Written) => "timed_out",
+            Self::TimedOut(Stage::Writing(_)) => "outcome_unknown",
+            Self::Interrupted(_) => "interrupted",
+            Self::Terminated(_) => "terminated",
+            Self::Output(..) => "output",
+            Self::Bug(_) => "bug",
+        }
+    }
+
+    /// The exit status, from the table of codes.
+    pub fn status(&self) -> u8 {
+        // A test holds that every code is in the table; 70 would be the honest answer to a hole in it.
+        CODES.iter().find(|code| code.word == self.code()).map_or(70, |code| code.status)
+    }
+
+    /// What to do now: a command to run, or a line to write.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Usage { hint, .. }
+            | Self::Unsupported { hint, .. }
+            | Self::NotFound { hint, .. }
+            | Self::Ladder { hint, .. }
+            | Self::Refused { hint, .. }
+            | Self::Disagree { hint, .. }
+            | Self::Input { hint, .. } => hint.clone(),
+            Self::Config(error) => error.hint(),
+            Self::DatabaseUrl { .. } => "postgres://USER@HOST:5432/DATABASE?sslmode=verify-full".to_owned(),
+            Self::NoSource => {
+                "give --hub URL, --database-url URL or --env-file PATH, or write a profile: llmhub profile init".to_owned()
+            }
+            Self::SourceNotConfigured { wanted } => match wanted {
+                Source::Hub => "--hub http://localhost:8084".to_owned(),
+                Source::Db => "--database-url postgres://USER@HOST/DATABASE".to_owned(),
+                Source::Env => "--env-file PATH".to_owned(),
+            },
+            Self::AmbiguousWrite(sources) => {
+                format!("--via {} (in the order in which to write), or `write = [...]` in the profile", words(sources))
+            }
+            Self::FlagNotFound { .. } => "llmhub flags list".to_owned(),
+            Self::ReasonNeeded(_) => "--reason 'why this is right'".to_owned(),
+            Self::Consent(ConsentRefusal::Declined(_)) => "nothing was written".to_owned(),
+            Self::Consent(ConsentRefusal::NobodyToAsk(option)) => format!("run it at a terminal, or add {option}"),
+            Self::Consent(ConsentRefusal::Protected(name)) => format!("--confirm={name}"),
+            Self::Store(error) => store_hint(error),
+            Self::TimedOut(Stage::NothingWritten) => "run it again, with a larger --timeout".to_owned(),
+            Self::TimedOut(_) | Self::Interrupted(Stage::Writing(_)) | Self::Terminated(Stage::Writing(_)) => {
+                "look before you run it again: llmhub flags diff".to_owned()
+            }
+            Self::Interrupted(_) | Self::Terminated(_) => "it is safe to run it again".to_owned(),
+            Self::Output(..) => "free the disk that stdout goes to, then look: llmhub flags list".to_owned(),
+            Self::Bug(_) => "please report it with the command and its output".to_owned(),
+        }
+    }
+}
+
+fn store_code(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::NotFound { .. } => "flag_not_found",
+        StoreError::Conflict(_) | StoreError::Moved { .. } => "conflict",
+        StoreError::Credentials(_) => "credentials",
+        StoreError::Denied(_) => "denied",
+        StoreError::Unsupported { .. } => "unsupported",
+        StoreError::NoSchema(_) => "schema_missing",
+        StoreError::Unreachable(_) => "unreachable",
+        StoreError::RateLimited(_) => "rate_limited",
+        StoreError::OutcomeUnknown(_) => "outcome_unknown",
+        StoreError::Invalid(_) => "invalid_answer",
+        StoreError::Refused(_) => "refused",
+        StoreError::Local(_) => "local_file",
+    }
+}
+
+fn store_hint(error: &StoreError) -> String {
+    match error {
+        StoreError::NotFound { .. } => "llmhub flags list",
+        StoreError::Conflict(_) | StoreError::Moved { .. } => "look, then run it again: llmhub flags diff",
+        StoreError::Credentials(_) => "check the login: llmhub profile show",
+        StoreError::Denied(_) => "use a role that may do this: llmhub profile show",
+        StoreError::Unsupported { hint, .. } => hint.as_str(),
+        StoreError::NoSchema(_) => "llmhub db apply",
+        StoreError::Unreachable(_) => "nothing was written, it is safe to run it again: llmhub doctor",
+        StoreError::RateLimited(_) => "wait some minutes, then run it again",
+        StoreError::OutcomeUnknown(_) => "look before you run it again: llmhub flags diff",
+        StoreError::Invalid(_) => "check that the address is a hub: llmhub doctor",
+        StoreError::Refused(_) => "nothing was written; correct what the message names",
+        StoreError::Local(_) => "check the path and its rights",
+    }
+    .to_owned()
+}

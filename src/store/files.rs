@@ -1,0 +1,58 @@
+//! Plain files that an operator names: read whole and bounded, written atomically.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::StoreError;
+
+/// A file named on the command line is a list or a plan; a larger one is a mistake.
+const LIMIT: u64 = 64 * 1024 * 1024;
+
+/// The text of a file, or of stdin for `-`.
+///
+/// # Errors
+/// [`StoreError::Refused`] with the line for what is not UTF-8 or too large; [`StoreError::Local`] for what cannot be read.
+pub fn read_text(path: &Path) -> Result<String, StoreError> {
+    let name = path.display();
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| StoreError::Local(format!("{name} cannot be read: {error}")))?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(StoreError::Refused(format!("{name} is larger than {} MiB", LIMIT / 1024 / 1024)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
+        StoreError::Refused(format!("{name}:{line}: the text is not UTF-8"))
+    })
+}
+
+/// Write a file so that it is there whole or not at all.
+///
+/// # Errors
+/// [`StoreError::Local`] with the path.
+pub fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
+    let fail = |error: std::io::Error| StoreError::Local(format!("{} cannot be written: {error}", path.display()));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let write = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|error| {
+        // A half-written file under its temporary name is of no use to anybody.
+        let _ = std::fs::remove_file(&temporary);
+        fail(error)
+    })
+}
