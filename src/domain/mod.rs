@@ -4,3 +4,4 @@
 //! said and what a file holds come in as arguments, so every rule here is tested as a table.
 
 pub mod flags;
+pub mod migrations;

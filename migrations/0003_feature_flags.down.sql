@@ -1,0 +1,2 @@
+DROP TABLE feature_flag_events;
+DROP TABLE feature_flags;
