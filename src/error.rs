@@ -2,7 +2,7 @@
 //!
 //! One variant per thing an operator can fix. "No" is not an error but an answer (see [`crate::app::Answer`]).
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Fault};
 use crate::config::database_url::DatabaseUrlError;
 use crate::domain::flags::FlagKey;
 use crate::domain::flags::ladder::Refusal as LadderRefusal;
@@ -163,7 +163,25 @@ pub struct Code {
 /// All codes, by exit status. `llmhub help CODE` prints from here; a test holds it against the variants.
 pub const CODES: &[Code] = &[
     Code { word: "usage", status: 2, meaning: "An argument is malformed. Nothing was contacted." },
-    Code { word: "configuration", status: 3, meaning: "The configuration cannot be used. `llmhub profile show` prints each value and where it came from. Nothing was contacted." },
+    Code { word: "config_no_directory", status: 3, meaning: "The current folder cannot be read." },
+    Code { word: "config_no_state_folder", status: 3, meaning: "There is no folder for llmhub's state: neither HOME nor XDG_STATE_HOME is an absolute path." },
+    Code { word: "config_not_unicode", status: 3, meaning: "An environment variable is not valid UTF-8." },
+    Code { word: "config_not_found", status: 3, meaning: "A configuration file that was named does not exist." },
+    Code { word: "config_no_file", status: 3, meaning: "There is no configuration file to edit. `llmhub profile init` writes one." },
+    Code { word: "config_exists", status: 3, meaning: "A configuration file is there already, and was left as it is." },
+    Code { word: "config_unreadable", status: 3, meaning: "A configuration file cannot be read. It was not replaced." },
+    Code { word: "config_unwritable", status: 3, meaning: "A configuration file cannot be written. It is as it was." },
+    Code { word: "config_not_a_file", status: 3, meaning: "A configuration path does not name a regular file." },
+    Code { word: "config_too_large", status: 3, meaning: "A configuration file is larger than 1 MiB." },
+    Code { word: "config_not_utf8", status: 3, meaning: "A configuration file is not valid UTF-8." },
+    Code { word: "config_syntax", status: 3, meaning: "A configuration file is not TOML; the message names line and column. It was not changed." },
+    Code { word: "config_unknown_key", status: 3, meaning: "A configuration file holds a key that llmhub does not know." },
+    Code { word: "config_said_twice", status: 3, meaning: "Two keys of one profile say the same thing in two ways." },
+    Code { word: "config_invalid_value", status: 3, meaning: "A setting has a value that it cannot have." },
+    Code { word: "profile_unknown", status: 3, meaning: "No configuration file has this profile." },
+    Code { word: "profile_not_chosen", status: 3, meaning: "There are several profiles, or only a protected one, and none was chosen: -p NAME, or `llmhub profile use NAME`." },
+    Code { word: "config_untrusted", status: 3, meaning: "A ./llmhub.toml asks for something that only a trusted file may do. Read it, then `llmhub profile trust`." },
+    Code { word: "config_variable_unset", status: 3, meaning: "A setting names an environment variable that is not set." },
     Code { word: "database_url", status: 3, meaning: "The database URL cannot be used. Only verify-full, verify-ca and disable exist as sslmode; unknown parameters are refused." },
     Code { word: "no_source", status: 3, meaning: "Neither a hub, nor a database, nor an env file is configured. Give --hub, --database-url or --env-file, or write a profile." },
     Code { word: "source_not_configured", status: 3, meaning: "--via names a source that the profile does not have." },
@@ -243,7 +261,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Usage { .. } => "usage",
-            Self::Config(_) => "configuration",
+            Self::Config(error) if error.fault() == Fault::Usage => "usage",
+            Self::Config(error) => error.code(),
             Self::DatabaseUrl { .. } => "database_url",
             Self::NoSource => "no_source",
             Self::SourceNotConfigured { .. } => "source_not_configured",

@@ -6,21 +6,20 @@ pub mod names;
 mod restart;
 mod sources;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-pub use self::restart::AfterRestart;
 use crate::commands::Globals;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Protection, Setting};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
 use crate::store::{FlagStore, Note};
-use crate::ui::{Ui, View};
+use crate::ui::{Refusal, Ui, View};
 
 /// How a command ended that showed its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +79,7 @@ const WRITE: Duration = Duration::from_secs(30);
 /// What the command line says about sources beyond the configuration.
 struct Options {
     sandbox: bool,
-    ca_file: Option<std::path::PathBuf>,
+    ca_file: Option<PathBuf>,
     timeout: Option<Duration>,
 }
 
@@ -248,13 +247,30 @@ impl App {
         if protected.is_none() && !always {
             return Ok(());
         }
-        // Somebody may think for an hour: signals must be heard meanwhile.
+        match protected {
+            Some(name) => self.prompt(move |ui| ui.confirm_name(&name, &question)).await,
+            None => self.ask(question).await,
+        }
+    }
+
+    /// Ask a yes-or-no question.
+    ///
+    /// # Errors
+    /// [`Error::Consent`].
+    pub async fn ask(&self, question: String) -> Result<(), Error> {
+        self.prompt(move |ui| ui.confirm(&question)).await
+    }
+
+    /// Somebody may think for an hour: signals must be heard meanwhile.
+    async fn prompt(&self, ask: impl FnOnce(&Ui) -> Result<(), Refusal> + Send + 'static) -> Result<(), Error> {
         let ui = Arc::clone(&self.ui);
-        let asked = tokio::task::spawn_blocking(move || match protected {
-            Some(name) => ui.confirm_name(&name, &question),
-            None => ui.confirm(&question),
-        });
-        asked.await.map_err(|_| Error::Bug("the prompt died".to_owned()))?.map_err(Error::from)
+        let asked = tokio::task::spawn_blocking(move || ask(&ui)).await;
+        asked.map_err(|_| Error::Bug("the prompt died".to_owned()))?.map_err(Error::from)
+    }
+
+    /// The folder for llmhub's own state: request budgets and locks.
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        self.environment.state_home().map(|home| home.join("llmhub"))
     }
 
     /// The text of a file that the operator named, or of stdin for `-`.

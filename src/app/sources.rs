@@ -8,7 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{App, REQUEST, WRITE};
 use crate::config::database_url::DatabaseUrl;
-use crate::config::{Available, Credential, Setting, SourceName};
+use crate::config::{Available, Credential, Origin, Setting, SourceName};
+use crate::domain::flags::env_names::{EnvMapping, EnvNames};
+use crate::domain::flags::{FlagKey, FlagKeyError};
 use crate::error::Error;
 use crate::store::database::Database;
 use crate::store::env_file::EnvFlags;
@@ -26,15 +28,28 @@ impl App {
         sources
     }
 
-    /// The source of a read: the one that `--via` names, else the first that is configured. The sandbox, once asked for,
-    /// comes first: whoever says `--sandbox` does not mean production.
+    /// The sources that were typed on the command line: they say where to act as plainly as `--via` does.
+    fn typed(&self) -> Vec<Source> {
+        let config = self.config();
+        let typed = |origin: Option<&Origin>| matches!(origin, Some(Origin::Flag(_)));
+        [
+            (Source::Hub, typed(config.hubs.as_ref().map(|setting| &setting.origin))),
+            (Source::Db, self.options.sandbox || typed(config.database.as_ref().map(|setting| &setting.origin))),
+            (Source::Env, typed(config.env_file.as_ref().map(|setting| &setting.origin))),
+        ]
+        .into_iter()
+        .filter_map(|(source, typed)| typed.then_some(source))
+        .collect()
+    }
+
+    /// The source of a read: the one that `--via` names, else the first that is configured. A source that
+    /// was typed comes before one of the profile: whoever says `--sandbox` does not mean production.
     ///
     /// # Errors
     /// [`Error::NoSource`], [`Error::SourceNotConfigured`], [`Error::Usage`] for more than one.
     pub async fn reader(&self, via: &[Source]) -> Result<Box<dyn FlagStore>, Error> {
         let source = match via {
-            [] if self.options.sandbox => Source::Db,
-            [] => *self.configured().first().ok_or(Error::NoSource)?,
+            [] => *self.typed().first().or(self.configured().first()).ok_or(Error::NoSource)?,
             [source] => *source,
             _ => {
                 return Err(Error::Usage {
@@ -58,21 +73,21 @@ impl App {
         self.open_all(&chosen).await
     }
 
-    /// The sources of a write, in the order to write: `--via`, else the profile's `write`, else the only one there is.
+    /// The sources of a write, in the order to write: `--via`, else the one that was typed, else the profile's `write`, else
+    /// the only one there is.
     ///
     /// # Errors
     /// [`Error::AmbiguousWrite`] where that is not one.
     pub async fn writers(&self, via: &[Source]) -> Result<Vec<Box<dyn FlagStore>>, Error> {
-        let configured = self.configured();
-        let chosen = match (via, &self.config().write) {
-            ([_, ..], _) => distinct(via),
-            ([], _) if self.options.sandbox => vec![Source::Db],
-            ([], Some(write)) => write.value.iter().map(|name| source(*name)).collect(),
-            ([], None) => match configured.as_slice() {
-                [] => return Err(Error::NoSource),
-                [one] => vec![*one],
-                _ => return Err(Error::AmbiguousWrite(configured)),
-            },
+        let (typed, configured) = (self.typed(), self.configured());
+        let chosen = match (via, typed.as_slice(), &self.config().write, configured.as_slice()) {
+            ([_, ..], ..) => distinct(via),
+            ([], [one], ..) => vec![*one],
+            ([], [_, ..], ..) => return Err(Error::AmbiguousWrite(typed)),
+            ([], [], Some(write), _) => write.value.iter().map(|name| source(*name)).collect(),
+            ([], [], None, []) => return Err(Error::NoSource),
+            ([], [], None, [one]) => vec![*one],
+            ([], [], None, _) => return Err(Error::AmbiguousWrite(configured)),
         };
         self.open_all(&chosen).await
     }
@@ -127,7 +142,7 @@ impl App {
         let Some(path) = &config.env_file else {
             return Err(missing(self, Source::Env));
         };
-        Ok(EnvFlags::new(path.value.clone(), self.env_names()))
+        Ok(EnvFlags::new(path.value.clone(), self.env_names()?))
     }
 
     /// The flags in the database.
@@ -168,6 +183,29 @@ impl App {
             message: "this llmhub was built without the sandbox".to_owned(),
             hint: "cargo install llmhub --features sandbox, or name a real database with --database-url".to_owned(),
         })
+    }
+
+    /// The variables of all flags: the shipped mapping and the profile's own.
+    fn env_names(&self) -> Result<EnvMapping, Error> {
+        let mut mapping = EnvMapping::shipped();
+        for (name, flag) in &self.config().env_flags {
+            let unfit = |message: String| Error::Refused {
+                message: format!("env_flags.{name}: {message}"),
+                hint: "correct the profile: llmhub profile show".to_owned(),
+            };
+            let text = |setting: &Option<Setting<String>>| setting.as_ref().map(|setting| setting.value.clone());
+            let key: FlagKey = name.parse().map_err(|error: FlagKeyError| unfit(error.to_string()))?;
+            let names = EnvNames {
+                enabled: text(&flag.enabled).ok_or_else(|| unfit("the variable `enabled` is missing".to_owned()))?,
+                rollout: text(&flag.rollout),
+                whitelist: text(&flag.whitelist),
+                blacklist: text(&flag.blacklist),
+                start_date: text(&flag.start_date),
+                end_date: text(&flag.end_date),
+            };
+            mapping = mapping.with(key, names).map_err(|error| unfit(error.to_string()))?;
+        }
+        Ok(mapping)
     }
 
     /// The secret behind a setting; a command is run for it.

@@ -208,8 +208,9 @@ impl Command {
     /// Whether the command reads the configuration; a broken file must not keep help from being read.
     pub fn configuration(&self) -> Configuration {
         match self {
-            Self::Completions(_) | Self::Man(_) | Self::Help(_) => Configuration::Ignored,
-            Self::Flags(_) | Self::Db(_) | Self::Doctor(_) | Self::Profile(_) => Configuration::Needed,
+            // `profile` reads the layers by itself: it is there to repair them.
+            Self::Completions(_) | Self::Man(_) | Self::Help(_) | Self::Profile(_) => Configuration::Ignored,
+            Self::Flags(_) | Self::Db(_) | Self::Doctor(_) => Configuration::Needed,
         }
     }
 
@@ -219,7 +220,7 @@ impl Command {
             Self::Flags(command) => command.run(app, globals).await,
             Self::Db(command) => command.run(app, globals).await,
             Self::Doctor(command) => command.run(app, globals).await,
-            Self::Profile(command) => command.run(app, globals),
+            Self::Profile(command) => command.run(app, globals).await,
             Self::Completions(command) => command.run(app),
             Self::Man(command) => command.run(app),
             Self::Help(command) => command.run(app),

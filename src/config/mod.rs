@@ -80,6 +80,31 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Default for Config {
+    /// What counts when nobody said anything.
+    fn default() -> Self {
+        Self {
+            profile: None,
+            files: Vec::new(),
+            hubs: None,
+            workers: None,
+            database: None,
+            env_file: None,
+            session: None,
+            migrations: None,
+            ladder: Setting::fallback(Ladder::default()),
+            protection: Setting::fallback(Protection::default()),
+            master_keys: Vec::new(),
+            write: None,
+            identity_flag: None,
+            pg_tools: None,
+            hooks: Hooks::default(),
+            env_flags: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 impl Config {
     /// The sources that are configured, in the order in which reads choose.
     pub fn sources(&self) -> Vec<SourceName> {
