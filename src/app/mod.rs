@@ -4,6 +4,7 @@
 
 pub mod names;
 mod restart;
+mod schema;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -14,11 +15,17 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::commands::Globals;
+pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Protection, Setting};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
-use crate::store::{FlagStore, Note};
+pub use crate::store::database::{Applied, AppliedNow};
+pub use crate::store::hub::{HubAnswer, HubFacts};
+pub use crate::store::postgres::DatabaseFacts;
+pub use crate::store::{
+    Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, StoreError, Survey, Verdict, pick,
+};
 use crate::ui::{Refusal, Ui, View};
 
 /// How a command ended that showed its result.
@@ -189,13 +196,18 @@ impl App {
         jiff::Timestamp::try_from(Self::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
-    /// Who makes a change, for the history.
-    pub fn note(&self, operation: &'static str, reason: Option<&str>) -> Note {
+    /// Who runs this command: the operating system's user (the one behind sudo, if any) and the machine.
+    pub fn who(&self) -> (String, String) {
         let read = |name: &str| self.environment.variable(name).ok().flatten().map(str::to_owned);
         let user = read("SUDO_USER").or_else(|| read("USER")).or_else(|| read("LOGNAME"));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let actor = format!("{}@{host}", user.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw())));
-        Note { actor, reason: reason.map(str::to_owned), operation }
+        (user.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw())), host)
+    }
+
+    /// Who makes a change and why, for the history.
+    pub fn note(&self, operation: &'static str, reason: Option<&str>) -> Note {
+        let (user, host) = self.who();
+        Note { actor: format!("{user}@{host}"), reason: reason.map(str::to_owned), operation }
     }
 
     /// Where the command acts, without secrets: profile, hub, database, file.

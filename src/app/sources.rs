@@ -12,7 +12,6 @@ use crate::config::{Available, Credential, Origin, Setting, SourceName};
 use crate::domain::flags::env_names::{EnvMapping, EnvNames};
 use crate::domain::flags::{FlagKey, FlagKeyError};
 use crate::error::Error;
-use crate::store::database::Database;
 use crate::store::env_file::EnvFlags;
 use crate::store::hub::{HubFlags, HubOptions};
 use crate::store::postgres::{PostgresFlags, Target};
@@ -153,15 +152,11 @@ impl App {
         Ok(PostgresFlags::new(self.target().await?))
     }
 
-    /// The database itself.
+    /// How to open the database.
     ///
     /// # Errors
     /// As [`App::postgres`].
-    pub async fn database(&self) -> Result<Database, Error> {
-        Ok(Database::new(self.target().await?))
-    }
-
-    async fn target(&self) -> Result<Target, Error> {
+    pub(super) async fn target(&self) -> Result<Target, Error> {
         if self.options.sandbox {
             return self.sandbox().await;
         }

@@ -4,9 +4,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Globals;
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Applied};
 use crate::error::{Error, Stage};
-use crate::store::database::{Applied, ApplyReport};
 use crate::ui::{Page, Tone, View};
 
 /// Bring the database's schema up to date
@@ -30,39 +29,21 @@ impl Db {
 #[derive(Debug, Args)]
 pub struct Apply {}
 
-#[derive(Debug, Serialize)]
-struct AppliedView {
-    version: String,
-    name: String,
-    duration_ms: u64,
-}
-
 /// `db apply`
 #[derive(Debug, Serialize)]
 struct ApplyView {
-    applied: Vec<AppliedView>,
-    current: Option<String>,
+    #[serde(flatten)]
+    run: Applied,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
 }
 
-impl ApplyView {
-    fn new(report: ApplyReport, dry_run: bool) -> Self {
-        let view = |applied: Applied| AppliedView {
-            version: applied.version,
-            name: applied.name,
-            duration_ms: applied.duration_ms,
-        };
-        Self { applied: report.applied.into_iter().map(view).collect(), current: report.current, dry_run }
-    }
-}
-
 impl View for ApplyView {
     fn page(&self, page: &mut Page) {
-        if self.applied.is_empty() {
+        if self.run.applied.is_empty() {
             page.line("nothing to apply");
         } else {
-            let rows = self.applied.iter().map(|migration| {
+            let rows = self.run.applied.iter().map(|migration| {
                 [
                     (Tone::Strong, migration.version.clone()),
                     (Tone::Plain, migration.name.clone()),
@@ -71,7 +52,7 @@ impl View for ApplyView {
             });
             page.table(&["version", "name", "time"], rows);
         }
-        page.fact("current", self.current.as_deref().unwrap_or("none"));
+        page.fact("current", self.run.current.as_deref().unwrap_or("none"));
         if self.dry_run {
             page.line("dry run: nothing was written");
         }
@@ -80,20 +61,21 @@ impl View for ApplyView {
 
 impl Apply {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
-        let database = app.database().await?;
         app.announce();
-        let note = app.note("apply", globals.reason.as_deref());
-        let pending = database.pending().await?;
-        if globals.dry_run || pending.applied.is_empty() {
-            app.show(&ApplyView::new(pending, globals.dry_run))?;
+        let pending = app.pending_migrations().await?;
+        if globals.dry_run {
+            app.show(&ApplyView { run: pending, dry_run: true })?;
             return Ok(Answer::Yes);
         }
-        let names: Vec<String> = pending.applied.iter().map(|next| format!("{} {}", next.version, next.name)).collect();
-        app.authorise(format!("apply {}?", names.join(", ")), false, globals.reason.as_deref()).await?;
-        app.stage(Stage::Writing("db".to_owned()));
-        let report = database.apply(&note).await?;
+        if !pending.applied.is_empty() {
+            let names: Vec<String> = pending.applied.iter().map(|next| format!("{} {}", next.version, next.name)).collect();
+            app.authorise(format!("apply {}?", names.join(", ")), false, globals.reason.as_deref()).await?;
+            app.stage(Stage::Writing("db".to_owned()));
+        }
+        // Also where nothing is pending: an applied file that was edited since is a conflict, and must be said.
+        let run = app.apply_migrations().await?;
         app.stage(Stage::Written);
-        app.show(&ApplyView::new(report, false))?;
+        app.show(&ApplyView { run, dry_run: false })?;
         Ok(Answer::Yes)
     }
 }

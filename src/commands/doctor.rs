@@ -4,11 +4,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Globals;
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, DatabaseFacts, FlagStore, HubFacts, Source};
 use crate::error::Error;
-use crate::store::hub::HubFacts;
-use crate::store::postgres::DatabaseFacts;
-use crate::store::{FlagStore, Source};
 use crate::ui::{Page, Tone, View};
 
 /// Check configuration, reachability, clock, API, schema and rights; exit 1 when a check fails

@@ -18,10 +18,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::app::{Answer, App, Configuration};
-use crate::config::{Overrides, Undecided, Workers};
+use crate::app::{Answer, App, Configuration, Source};
+use crate::app::config::{Overrides, Undecided, Workers};
 use crate::error::Error;
-use crate::store::Source;
 use crate::ui::{ColorChoice, Consent, Format, Volume};
 
 /// The command line of an LLM hub's operators: flags, migrations, and the way back

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Globals;
 use crate::app::{Answer, App};
-use crate::config::{self, Protection, Standing};
+use crate::app::config::{self, Protection, Standing};
 use crate::error::Error;
 use crate::ui::{Page, Tone, View};
 

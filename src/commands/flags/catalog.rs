@@ -5,11 +5,10 @@ use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::view::FlagView;
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete};
 use crate::domain::flags::{Flag, FlagKey, Percent};
 use crate::error::{Error, Stage};
-use crate::store::Source;
 use crate::ui::{Page, View};
 
 /// Create a flag in the database, off unless told otherwise

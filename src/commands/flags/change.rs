@@ -7,14 +7,13 @@ use clap_complete::ArgValueCandidates;
 
 use super::edit::{Asking, Decision, Intent, Verb, execute};
 use super::undo::quote;
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete};
 use crate::domain::flags::change::DateEdit;
 use crate::domain::flags::dates::{Moment, MomentError};
 use crate::domain::flags::ladder::{Steps, Target};
 use crate::domain::flags::{Change, Flag, FlagKey, ListName, Percent, StoredPercent};
 use crate::error::Error;
-use crate::store::Source;
 
 fn verb(operation: &'static str) -> Verb {
     Verb { operation, asking: Asking::Protected }

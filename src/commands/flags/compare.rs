@@ -7,11 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::state_file::{self, StateView};
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Depth, Live, Source, Verdict};
 use crate::commands::Globals;
 use crate::domain::flags::{Flag, Member};
 use crate::error::Error;
-use crate::store::{Depth, Live, Source, Verdict};
 use crate::ui::{Page, Tone, View};
 
 /// Compare the sources with each other, a hub's processes among themselves, or a source with a file; exit 1 when they differ

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::view::{FailureView, FlagView, ResultView, WriteView, people};
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Depth, Edit, FlagStore, Live, Note, Saved, Source, Stance, StoreError, Verdict, pick};
 use crate::commands::Globals;
 use crate::domain::flags::merge::{Merged, merge};
 use crate::domain::flags::{Change, Flag, FlagKey, Member, differences};
 use crate::error::{Error, Stage};
-use crate::store::{Depth, Edit, FlagStore, Live, Note, Saved, Source, Stance, StoreError, Verdict, pick};
 
 /// How often a lost race is decided again before it is reported.
 const ATTEMPTS: u32 = 5;

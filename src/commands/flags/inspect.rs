@@ -5,14 +5,12 @@ use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::view::{FlagListView, FlagView};
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, FlagEvent, HubAnswer, Source};
 use crate::commands::{Globals, complete};
 use crate::domain::flags::dates::Moment;
 use crate::domain::flags::evaluate::{Decision, Reason, evaluate};
 use crate::domain::flags::{Flag, FlagKey, ListName, differences};
 use crate::error::{Error, Stage};
-use crate::store::{FlagEvent, Source};
-use crate::store::hub::HubAnswer;
 use crate::ui::{Page, Tone, View};
 
 /// List all flags

@@ -8,12 +8,11 @@ use serde::Serialize;
 use super::edit::{Asking, Decide, Decision, Intent, Verb, carry_out};
 use super::state_file::{self, Wanted};
 use super::view::WriteView;
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Depth, FlagStore, Source, StoreError};
 use crate::commands::Globals;
 use crate::domain::flags::ladder::{Steps, Target};
 use crate::domain::flags::{Change, Flag, FlagKey, Member, StoredPercent};
 use crate::error::Error;
-use crate::store::{Depth, FlagStore, Source, StoreError};
 use crate::ui::{Page, View};
 
 /// Several writes, one after another.
@@ -179,7 +178,7 @@ impl Sync {
         let flags = survey.variants.pop().map(|variant| variant.flags).unwrap_or_default();
         let mut wanted = Vec::new();
         for name in &self.names {
-            wanted.push(crate::store::pick(self.from, flags.clone(), name)?);
+            wanted.push(crate::app::pick(self.from, flags.clone(), name)?);
         }
         let wanted = if self.names.is_empty() { flags } else { wanted };
         match wanted.iter().find_map(|flag| flag.problems().into_iter().next().map(|problem| (&flag.key, problem))) {

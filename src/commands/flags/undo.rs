@@ -4,11 +4,10 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 
 use super::edit::{Asking, Decision, Intent, Verb, execute};
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete};
 use crate::domain::flags::{Change, Flag, FlagKey, Member, differences};
 use crate::error::Error;
-use crate::store::Source;
 
 /// Restore a flag to an earlier revision of its history: the whole snapshot, lists and dates included
 ///

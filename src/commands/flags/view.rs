@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use crate::app::{Live, Source, Verdict};
 use crate::domain::flags::{Flag, StoredPercent};
-use crate::store::{Live, Source, Verdict};
 use crate::ui::{Page, Tone, View};
 
 /// `flags show`, and the element of `flags list`.

@@ -11,12 +11,11 @@ use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Depth, FlagStore, Source, StoreError, Survey, pick};
 use crate::commands::{Globals, complete, duration};
 use crate::domain::flags::{Flag, FlagKey, StoredPercent};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
-use crate::store::{Depth, FlagStore, Source, StoreError, Survey, pick};
 use crate::ui::{Page, Tone};
 
 /// Watch a flag: ladder, percentage and the processes that differ; one JSON line per change when not on a terminal
