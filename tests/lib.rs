@@ -1,6 +1,9 @@
-//! All integration tests, as one binary: it links once, and tests share their support code.
+//! All integration tests, as one binary: it links once, and tests share their support code and servers.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a broken assumption shall fail the test")]
 
+mod architecture;
 mod hub_double;
+mod postgres_apply;
+mod postgres_store;
 mod support;

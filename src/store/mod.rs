@@ -4,6 +4,9 @@
 //! ([`FlagStore`]); what only some can do is a trait of its own ([`FlagCatalog`], [`FlagHistory`]). No driver type and no
 //! decision crosses this border: failures arrive as [`StoreError`], whose variants are what a caller must tell apart.
 
+pub mod database;
+pub mod postgres;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
-//! What the tests stand on: doubles of the servers llmhub talks to, and clients that can be precise to the byte.
+//! What the tests stand on: servers that they start themselves on loopback and end themselves, the real binary, and clients
+//! that can be precise to the byte.
 
+pub mod cli;
+pub mod cut;
 pub mod hub;
+pub mod postgres;
 pub mod raw_http;

@@ -1,0 +1,22 @@
+//! Flags in Postgres: persistent, guarded by revision, with an append-only history.
+//!
+//! Every operation opens its own connection, works in one explicit transaction and pins its settings inside it, so that it
+//! behaves the same behind a transaction pooler. A write counts as done after another connection has read it back.
+
+mod catalog;
+mod failure;
+mod flags;
+mod history;
+mod row;
+mod session;
+mod settle;
+mod target;
+mod users;
+
+pub use flags::PostgresFlags;
+pub use target::Target;
+pub use users::{Identity, UserCount};
+
+pub(in crate::store) use failure::Failure;
+pub(in crate::store) use session::{Pace, Session, Transaction};
+pub(in crate::store) use settle::settle;

@@ -1,0 +1,259 @@
+//! One connection and the transactions on it, with every wait bounded.
+//!
+//! Settings are pinned with `SET LOCAL` in the very message that begins a transaction: a transaction pooler may hand each
+//! transaction to another server process, and a plain `SET` would stay behind for a stranger. All statements are unnamed for
+//! the same reason. A session that fails is dropped, and the server rolls its transaction back.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Row};
+use tokio::time::timeout;
+
+use crate::store::StoreError;
+
+use super::failure::{Failure, Place};
+use super::target::Target;
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Pace {
+    /// A look or a small edit: 15 s for a statement.
+    Quick,
+    /// A migration or a walk over a whole table: 10 minutes for a statement.
+    Long,
+    /// Nothing but a lock that is held while another connection works.
+    Holding,
+}
+
+impl Pace {
+    fn statement_limit(self) -> Duration {
+        match self {
+            Self::Quick | Self::Holding => Duration::from_secs(15),
+            Self::Long => Duration::from_secs(600),
+        }
+    }
+
+    /// The server's limit comes first, so that its answer says what happened; ours is for a server that says nothing.
+    fn answer_limit(self) -> Duration {
+        self.statement_limit() + Duration::from_secs(4)
+    }
+
+    /// Milliseconds that the server lets the transaction idle; a holder idles by design.
+    fn idle_limit(self) -> u32 {
+        match self {
+            Self::Quick | Self::Long => 60_000,
+            Self::Holding => 0,
+        }
+    }
+}
+
+/// Whether the server looks now and then if we are still there (from 14, not on every system).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DeadClientCheck {
+    On,
+    Off,
+}
+
+/// A connection.
+pub(in crate::store) struct Session {
+    connection: PgConnection,
+    place: Place,
+    check: DeadClientCheck,
+    pace: Pace,
+}
+
+/// The id of a transaction that writes, which outlives its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Transaction(String);
+
+impl Transaction {
+    /// The number, as `xid8` prints it.
+    pub(in crate::store) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Session {
+    /// Open a connection under the target's ordinary name.
+    pub(in crate::store) async fn open(target: &Target) -> Result<Self, StoreError> {
+        Self::open_as(target, target.application_name()).await
+    }
+
+    /// Open a connection that the server lists as `name`.
+    pub(in crate::store) async fn open_as(target: &Target, name: &str) -> Result<Self, StoreError> {
+        let place = Place::of(target);
+        let connection = target.connect(&place, name).await?;
+        let version = connection.server_version_num();
+        if version.is_some_and(|version| version < 130_000) {
+            return Err(StoreError::Unsupported {
+                message: format!("{place} is older than PostgreSQL 13, which can tell what became of a transaction"),
+                hint: "upgrade the server to a supported PostgreSQL".to_owned(),
+            });
+        }
+        let check =
+            if version.is_some_and(|version| version >= 140_000) { DeadClientCheck::On } else { DeadClientCheck::Off };
+        Ok(Self { connection, place, check, pace: Pace::Quick })
+    }
+
+    /// The database, for messages.
+    pub(in crate::store) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Begin a transaction that only reads.
+    pub(in crate::store) async fn begin_read(&mut self, pace: Pace) -> Result<(), StoreError> {
+        self.begin(pace, "READ ONLY", "").await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    /// Begin a transaction that writes. A role whose transactions are read-only by default keeps that guard.
+    pub(in crate::store) async fn begin_write(&mut self, pace: Pace) -> Result<Transaction, StoreError> {
+        let begun = self.begin(pace, "", "SELECT pg_current_xact_id()::text").await;
+        let row = begun.map_err(|failure| match failure.sqlstate() {
+            Some("55000") => StoreError::Denied(format!("{} is a standby and takes no writes", self.place)),
+            _ => failure.into_store_error(&self.place),
+        })?;
+        row.and_then(|row| row.try_get(0).ok())
+            .map(Transaction)
+            .ok_or_else(|| StoreError::Invalid(format!("{} gave the transaction no number", self.place)))
+    }
+
+    /// Begin a transaction that holds a lock and does nothing else. It must be READ COMMITTED: an older snapshot would stall
+    /// every CREATE INDEX CONCURRENTLY (migrations.md 2.3).
+    pub(in crate::store) async fn begin_hold(&mut self) -> Result<(), StoreError> {
+        self.begin(Pace::Holding, "", "").await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    async fn begin(&mut self, pace: Pace, access: &str, then: &str) -> Result<Option<PgRow>, Failure> {
+        self.pace = pace;
+        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {}; {then}", self.settings());
+        match self.simple(begin).await {
+            // Not every system can watch its clients; the code is that of a value out of range.
+            Err(failure) if self.check == DeadClientCheck::On && failure.sqlstate() == Some("22023") => {
+                self.check = DeadClientCheck::Off;
+                self.simple("ROLLBACK".to_owned()).await?;
+                let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {}; {then}", self.settings());
+                self.simple(begin).await
+            }
+            begun => begun,
+        }
+    }
+
+    /// The settings of the running transaction, as SQL. `pg_temp` comes last, so that no temporary table can stand in for one
+    /// of the hub's.
+    fn settings(&self) -> String {
+        let mut settings = format!(
+            "SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = '5s'; \
+             SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
+            self.pace.statement_limit().as_millis(),
+            self.pace.idle_limit(),
+        );
+        if self.check == DeadClientCheck::On {
+            settings.push_str("; SET LOCAL client_connection_check_interval = '500ms'");
+        }
+        if self.pace == Pace::Holding && self.connection.server_version_num().is_some_and(|version| version >= 170_000)
+        {
+            settings.push_str("; SET LOCAL transaction_timeout = 0");
+        }
+        settings
+    }
+
+    /// Take back what foreign SQL may have set in the running transaction: role, search path, limits.
+    pub(in crate::store) async fn pin_again(&mut self) -> Result<(), StoreError> {
+        let pin = format!("RESET SESSION AUTHORIZATION; RESET ROLE; {}", self.settings());
+        self.simple(pin).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    /// All rows of a query.
+    pub(in crate::store) async fn rows(
+        &mut self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let limit = self.pace.answer_limit();
+        let rows = bounded(limit, self.connection.fetch_all(query.persistent(false))).await;
+        rows.map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    /// The first row of a query, if it has one; the answer is read to its end, where an error may hide.
+    pub(in crate::store) async fn row(
+        &mut self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Option<PgRow>, StoreError> {
+        let limit = self.pace.answer_limit();
+        let row = bounded(limit, first(self.connection.fetch(query.persistent(false)))).await;
+        row.map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    /// Run a query for its effect.
+    pub(in crate::store) async fn run(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<(), StoreError> {
+        self.row(query).await.map(drop)
+    }
+
+    /// Rows as they arrive, for results of any size; the caller bounds each wait.
+    pub(in crate::store) fn stream<'a>(
+        &'a mut self,
+        query: Query<'a, Postgres, PgArguments>,
+    ) -> BoxStream<'a, Result<PgRow, sqlx::Error>> {
+        self.connection.fetch(query.persistent(false))
+    }
+
+    /// One statement of a migration, alone in its message; with its data if it is a COPY.
+    pub(in crate::store) async fn foreign(&mut self, sql: &str, copy_data: Option<&str>) -> Result<(), Failure> {
+        let Some(data) = copy_data else { return self.simple(sql.to_owned()).await.map(drop) };
+        let limit = self.pace.answer_limit();
+        bounded(limit, async {
+            let mut copy = self.connection.copy_in_raw(sql).await?;
+            copy.send(data.as_bytes()).await?;
+            copy.finish().await.map(drop)
+        })
+        .await
+    }
+
+    /// Ask the server for nothing, to see that it is still there.
+    pub(in crate::store) async fn ping(&mut self) -> Result<(), Failure> {
+        bounded(self.pace.answer_limit(), self.connection.ping()).await
+    }
+
+    /// Send COMMIT. `Ok` only means that something was answered: the driver drops the command's tag, which says ROLLBACK for an
+    /// aborted transaction. [`super::settle`] finds out.
+    pub(super) async fn commit(&mut self) -> Result<(), Failure> {
+        self.simple("COMMIT".to_owned()).await.map(drop)
+    }
+
+    /// End the transaction without effect and leave.
+    pub(in crate::store) async fn abandon(mut self) {
+        // A rollback that gets no answer happens anyway, when the connection ends.
+        if self.simple("ROLLBACK".to_owned()).await.is_ok() {
+            self.close().await;
+        }
+    }
+
+    /// Say goodbye, so that the server is free of this session before the next one is opened.
+    pub(in crate::store) async fn close(self) {
+        // A goodbye that fails or hangs leaves the same state as one that arrives: the connection is gone.
+        let _ = timeout(Duration::from_secs(1), self.connection.close()).await;
+    }
+
+    async fn simple(&mut self, sql: String) -> Result<Option<PgRow>, Failure> {
+        let limit = self.pace.answer_limit();
+        bounded(limit, first(self.connection.fetch(sqlx::raw_sql(AssertSqlSafe(sql))))).await
+    }
+}
+
+async fn first(mut rows: BoxStream<'_, Result<PgRow, sqlx::Error>>) -> Result<Option<PgRow>, sqlx::Error> {
+    let mut first = None;
+    while let Some(row) = rows.try_next().await? {
+        first.get_or_insert(row);
+    }
+    Ok(first)
+}
+
+async fn bounded<T>(limit: Duration, step: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+    match timeout(limit, step).await {
+        Ok(result) => result.map_err(Failure::of),
+        Err(_) => Err(Failure::silent(limit.as_secs())),
+    }
+}

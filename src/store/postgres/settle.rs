@@ -1,0 +1,79 @@
+//! COMMIT, and the certainty that it happened.
+//!
+//! An answered COMMIT may have been a ROLLBACK, and an unanswered one may have happened. Either way another connection asks
+//! the server what became of the transaction, and that connection is handed on for reading back.
+
+use std::time::Duration;
+
+use sqlx::Row;
+use tokio::time::sleep;
+
+use crate::store::StoreError;
+
+use super::failure::Failure;
+use super::session::{Pace, Session, Transaction};
+use super::target::Target;
+
+/// How often a transaction that is "in progress" is asked about, 100 ms apart: the server needs a moment to notice that its
+/// client is gone.
+const LOOKS: u32 = 50;
+
+/// Commit `session` and return another connection, inside a reading transaction, once the server says "committed".
+///
+/// The writing connection is closed before the reading one is opened. `what` names the work in messages, such as
+/// "the edit of `f`".
+///
+/// # Errors
+/// The server's own refusal of the COMMIT; [`StoreError::Unreachable`] when it is known that nothing stands;
+/// [`StoreError::OutcomeUnknown`] when nobody can say.
+pub(in crate::store) async fn settle(
+    mut session: Session,
+    target: &Target,
+    transaction: &Transaction,
+    what: &str,
+) -> Result<Session, StoreError> {
+    let place = session.place().clone();
+    let lost = match session.commit().await {
+        Ok(()) => {
+            session.close().await;
+            None
+        }
+        Err(refused @ Failure::Server { .. }) => return Err(refused.into_store_error(&place)),
+        Err(Failure::Gone { reason, .. } | Failure::Nonsense(reason)) => {
+            drop(session);
+            Some(reason)
+        }
+    };
+    let story = match &lost {
+        Some(reason) => format!("the connection to {place} was lost while {what} was being committed ({reason})"),
+        None => format!("{place} answered the COMMIT of {what}"),
+    };
+    let unknown = |why: &str| {
+        StoreError::OutcomeUnknown(format!("{story}, but {why}: look whether it stands before running it again"))
+    };
+    let mut reader = open_reader(target).await.map_err(|error| unknown(&error.to_string()))?;
+    for _ in 0..LOOKS {
+        match fate(&mut reader, transaction).await.map_err(|error| unknown(&error.to_string()))?.as_deref() {
+            Some("committed") => return Ok(reader),
+            Some("aborted") => {
+                return Err(StoreError::Unreachable(format!(
+                    "{story}, and the server rolled it back: nothing was written, run it again"
+                )));
+            }
+            Some(_) => sleep(Duration::from_millis(100)).await,
+            None => return Err(unknown("the server no longer knows that transaction")),
+        }
+    }
+    Err(unknown("the server still calls it unfinished"))
+}
+
+async fn open_reader(target: &Target) -> Result<Session, StoreError> {
+    let mut reader = Session::open(target).await?;
+    reader.begin_read(Pace::Quick).await?;
+    Ok(reader)
+}
+
+async fn fate(reader: &mut Session, transaction: &Transaction) -> Result<Option<String>, StoreError> {
+    let row = reader.row(sqlx::query("SELECT pg_xact_status($1::xid8)").bind(transaction.as_str())).await?;
+    Ok(row.and_then(|row| row.try_get(0).ok()).flatten())
+}
