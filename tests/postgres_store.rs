@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use llmhub::domain::flags::change::{Change, DateEdit, changed_members};
 use llmhub::domain::flags::{Flag, FlagKey, ListName, Member, StoredPercent};
 use llmhub::store::postgres::{Identity, PostgresFlags, UserCount};
-use llmhub::store::{Direction, Edit, FlagCatalog, FlagHistory, FlagStore, Note, Source, StoreError};
+use llmhub::store::{Depth, Edit, FlagCatalog, FlagHistory, FlagStore, Note, Source, Stance, StoreError};
 use tokio::net::TcpListener;
 
 use crate::support::cut::{self, Loss};
@@ -28,7 +28,7 @@ fn note(operation: &'static str) -> Note {
 fn edit(seen: &Flag, change: &Change) -> Edit {
     let wanted = change.apply(seen);
     let members = changed_members(seen, &wanted);
-    Edit { seen: seen.clone(), wanted, members, direction: Direction::Widens }
+    Edit { seen: seen.clone(), wanted, members, also_seen: Vec::new(), stance: Stance::Careful }
 }
 
 fn percent(value: i64) -> Change {
@@ -56,7 +56,7 @@ async fn the_hubs_three_flags_start_off_for_everybody() {
     let flag = flags.get(&hub()).await.unwrap();
     assert_eq!(flag.tags, ["llm", "ui", "admin"]);
     assert_eq!(flag.owner.as_deref(), Some("platform-team"));
-    let survey = flags.survey().await.unwrap();
+    let survey = flags.survey(Depth::Glance).await.unwrap();
     assert_eq!((survey.variants.len(), survey.live, flags.source()), (1, None, Source::Db));
     assert_eq!(survey.variants[0].flags, listed);
     assert!(!survey.variants[0].addresses[0].contains(CANARY_PASSWORD));
@@ -107,8 +107,13 @@ async fn an_edit_that_changes_nothing_writes_nothing() {
     let database = Database::migrated();
     let flags = PostgresFlags::new(database.target());
     let seen = flags.get(&hub()).await.unwrap();
-    let same =
-        Edit { seen: seen.clone(), wanted: seen.clone(), members: Member::ALL.to_vec(), direction: Direction::Narrows };
+    let same = Edit {
+        seen: seen.clone(),
+        wanted: seen.clone(),
+        members: Member::ALL.to_vec(),
+        also_seen: Vec::new(),
+        stance: Stance::Careful,
+    };
     let saved = flags.save(&same, &note("test")).await.unwrap();
     assert!(!saved.changed && saved.persisted);
     assert_eq!((saved.after, flags.history(&hub(), 9).await.unwrap().len()), (seen, 1));
@@ -123,7 +128,8 @@ async fn only_the_members_of_an_edit_are_written() {
     wanted.percentage = StoredPercent::Number(5);
     wanted.owner = Some("somebody else".to_owned());
     wanted.whitelist = None;
-    let partly = Edit { seen, wanted, members: vec![Member::Percentage], direction: Direction::Widens };
+    let partly =
+        Edit { seen, wanted, members: vec![Member::Percentage], also_seen: Vec::new(), stance: Stance::Careful };
     let saved = flags.save(&partly, &note("test")).await.unwrap();
     assert_eq!(saved.after.percentage, StoredPercent::Number(5));
     assert_eq!(saved.after.owner.as_deref(), Some("platform-team"));

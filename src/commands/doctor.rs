@@ -172,7 +172,7 @@ fn address(facts: HubFacts) -> Vec<Check> {
 
 async fn database(app: &App) -> Vec<Check> {
     let examined = match app.postgres().await {
-        Ok(store) => store.examine().await.map_err(Error::from),
+        Ok(store) => store.examine(App::now()).await.map_err(Error::from),
         Err(error) => Err(error),
     };
     let facts = match examined {

@@ -4,7 +4,10 @@
 //! ([`FlagStore`]); what only some can do is a trait of its own ([`FlagCatalog`], [`FlagHistory`]). No driver type and no
 //! decision crosses this border: failures arrive as [`StoreError`], whose variants are what a caller must tell apart.
 
+pub mod command;
 pub mod database;
+pub mod files;
+pub mod hub;
 pub mod postgres;
 
 use std::fmt;
@@ -14,8 +17,6 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::domain::flags::{Flag, FlagKey, Member};
-
-pub mod hub;
 
 /// A place where flags live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]

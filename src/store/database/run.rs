@@ -141,7 +141,7 @@ async fn apply_locked(
         applied.iter().all(|now| after.iter().any(|entry| entry.version == now.version && entry.run_id == id.as_str()));
     if !recorded {
         return Err(StoreError::OutcomeUnknown(
-            "the migrations were committed, but the ledger reads back without them: look at `llmhub db status`"
+            "the migrations were committed, but the ledger reads back without them: look before you run it again"
                 .to_owned(),
         ));
     }

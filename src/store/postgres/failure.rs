@@ -134,7 +134,7 @@ fn server_error(place: &Place, sqlstate: &str, message: &str, constraint: Option
         "42501" => StoreError::Denied(format!("the role may not do this at {place}: {said}")),
         "25006" => StoreError::Denied(format!("{place} is read-only, for this role or as a standby: {said}")),
         "42P01" | "42703" | "3F000" => StoreError::NoSchema(format!(
-            "{place} lacks what llmhub's migrations create: {said}; run `llmhub db status`, then `llmhub db apply`"
+            "{place} lacks what llmhub's migrations create: {said}; run `llmhub db apply`"
         )),
         "40001" | "40P01" | "23505" => StoreError::Conflict(format!(
             "somebody else was faster at {place}: {said}; nothing was written, run it again"

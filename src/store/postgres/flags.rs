@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{Postgres, QueryBuilder, Row};
 
 use crate::domain::flags::{Flag, FlagKey, Member, change::changed_members};
-use crate::store::{Edit, FlagStore, Note, Saved, Source, StoreError, Survey, Variant, pick};
+use crate::store::{Depth, Edit, FlagStore, Note, Saved, Source, StoreError, Survey, Variant, pick};
 
 use super::failure::Place;
 use super::row::{columns, from_event, read, storable, to_event};
@@ -54,7 +54,7 @@ impl FlagStore for PostgresFlags {
         Ok(flags)
     }
 
-    async fn survey(&self) -> Result<Survey, StoreError> {
+    async fn survey(&self, _depth: Depth) -> Result<Survey, StoreError> {
         let flags = self.list().await?;
         let addresses = vec![Place::of(&self.target).to_string()];
         let variants = vec![Variant { flags, reads: 1, addresses }];

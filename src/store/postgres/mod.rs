@@ -4,6 +4,7 @@
 //! behaves the same behind a transaction pooler. A write counts as done after another connection has read it back.
 
 mod catalog;
+mod examine;
 mod failure;
 mod flags;
 mod history;
@@ -13,6 +14,7 @@ mod settle;
 mod target;
 mod users;
 
+pub use examine::DatabaseFacts;
 pub use flags::PostgresFlags;
 pub use target::Target;
 pub use users::{Identity, UserCount};
