@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a broken assumption shall fail the test")]
 
 mod architecture;
+mod env_file;
 mod hub_double;
 mod postgres_apply;
 mod postgres_store;

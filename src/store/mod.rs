@@ -18,6 +18,8 @@ use serde::Serialize;
 
 use crate::domain::flags::{Flag, FlagKey, Member};
 
+pub mod env_file;
+
 /// A place where flags live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

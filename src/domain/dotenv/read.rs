@@ -16,7 +16,7 @@ pub(super) fn entries(text: &str) -> Result<Vec<Entry>, ParseError> {
     let mut entries = Vec::new();
     loop {
         let start = reader.at;
-        reader.skip_while(|character| character.is_blank() || character == '\n');
+        reader.skip_while(|character| is_blank(character) || character == '\n');
         match reader.peek() {
             None => return Ok(entries),
             Some('#') => reader.skip_line(),
@@ -45,15 +45,9 @@ fn is_name_character(character: char) -> bool {
     character.is_alphanumeric() || matches!(character, '_' | '.' | '-' | '[' | ']')
 }
 
-trait Blank {
-    /// A blank inside a line. The carriage return is one because it stands only before a newline here.
-    fn is_blank(self) -> bool;
-}
-
-impl Blank for char {
-    fn is_blank(self) -> bool {
-        matches!(self, ' ' | '\t' | '\r')
-    }
+/// A blank inside a line. The carriage return is one because it stands only before a newline here.
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r')
 }
 
 struct Reader<'a> {
@@ -121,11 +115,11 @@ impl<'a> Reader<'a> {
         let line = self.line;
         if self.rest().strip_prefix("export").is_some_and(|rest| rest.starts_with([' ', '\t'])) {
             self.advance("export".len());
-            self.skip_while(char::is_blank);
+            self.skip_while(is_blank);
         }
         let name = self.skip_while(is_name_character).to_owned();
         let name_end = self.at;
-        self.skip_while(char::is_blank);
+        self.skip_while(is_blank);
         let (text, doubt, quoting, value) = match self.peek() {
             _ if name.is_empty() => return Err(ParseError::NotAnAssignment { line }),
             None | Some('\n') => (None, Some(Doubt::Inherited), Quoting::Unquoted, name_end..name_end),
@@ -193,7 +187,7 @@ impl<'a> Reader<'a> {
         self.advance(end + 1);
         let range = start..self.at;
         let line = self.line;
-        self.skip_while(char::is_blank);
+        self.skip_while(is_blank);
         match self.peek() {
             None | Some('\n' | '#') => Ok(Value { text, doubt, quoting, range }),
             Some(_) => Err(ParseError::TextAfterQuote { line, name: name.to_owned() }),

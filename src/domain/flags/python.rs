@@ -85,16 +85,13 @@ fn time(bytes: &[u8], start: usize) -> Option<(Clock, Zone)> {
 fn clock(bytes: &[u8], start: usize, end: usize) -> Option<(Clock, Rest)> {
     let mut fields = [0; 3];
     let mut at = start;
-    let mut ended = false;
+    let mut ended = None;
     for field in &mut fields {
         *field = digits(bytes, at, 2)?;
         let separator = byte(bytes, at + 2);
         at += 3;
         if at >= end {
-            ended = true;
-            if separator != 0 {
-                return Some((with(fields, 0), Rest::Something));
-            }
+            ended = Some(if separator == 0 { Rest::Nothing } else { Rest::Something });
             break;
         }
         match separator {
@@ -103,8 +100,8 @@ fn clock(bytes: &[u8], start: usize, end: usize) -> Option<(Clock, Rest)> {
             _ => return None,
         }
     }
-    if ended {
-        return Some((with(fields, 0), Rest::Nothing));
+    if let Some(rest) = ended {
+        return Some((with(fields, 0), rest));
     }
     let microsecond = match end - at {
         3 => digits(bytes, at, 3)? * 1000,
