@@ -72,7 +72,7 @@ fn start(arguments: Vec<OsString>) -> u8 {
             Err(error) => fail(&ui, &Error::Output(error.to_string(), error::Stage::NothingWritten)),
         };
     };
-    let app = match App::open(Arc::clone(&ui), environment, &cli.globals, command.configuration()) {
+    let app = match App::open(Arc::clone(&ui), environment, cli.globals.options(), command.configuration()) {
         Ok(app) => app,
         Err(error) => return fail(&ui, &error),
     };
@@ -192,4 +192,3 @@ fn color_env(environment: &Environment) -> ColorEnv {
         term: read("TERM"),
     }
 }
-

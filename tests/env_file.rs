@@ -14,7 +14,7 @@ use llmhub::domain::flags::{
     Change, Flag, FlagKey, ListName, StoredPercent, change::DateEdit, change::changed_members,
 };
 use llmhub::store::env_file::{EnvFlags, PredictError};
-use llmhub::store::{Direction, Edit, FlagStore, Note, Saved, StoreError};
+use llmhub::store::{Depth, Edit, FlagStore, Note, Saved, Stance, StoreError};
 use tempfile::TempDir;
 
 const HUB: &str = "unified_llm_hub";
@@ -79,7 +79,7 @@ fn flag_at(path: &Path) -> Flag {
 fn save(path: &Path, seen: Flag, change: &Change) -> Result<Saved, StoreError> {
     let wanted = change.apply(&seen);
     let members = changed_members(&seen, &wanted);
-    let edit = Edit { seen, wanted, members, direction: Direction::Widens };
+    let edit = Edit { seen, wanted, members, also_seen: Vec::new(), stance: Stance::Careful };
     let note = Note { actor: "ana@host".into(), reason: None, operation: "test" };
     wait(store(path).save(&edit, &note))
 }
@@ -559,7 +559,7 @@ fn of_duplicates_the_winning_one_is_edited_and_that_is_said() {
 #[test]
 fn a_survey_of_a_file_has_one_state() {
     let case = Case::new("");
-    let survey = wait(store(&case.path).survey()).unwrap();
+    let survey = wait(store(&case.path).survey(Depth::Glance)).unwrap();
     assert_eq!((survey.variants.len(), survey.variants[0].flags.len()), (1, 3));
     assert!(survey.live.is_none());
     assert_eq!(survey.variants[0].addresses, [case.path.display().to_string()]);

@@ -1,6 +1,7 @@
 //! All integration tests, as one binary: it links once, and tests share their support code and servers.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a broken assumption shall fail the test")]
+#![allow(clippy::disallowed_methods, reason = "the harness reads the environment that the runs are kept from")]
 
 mod architecture;
 mod env_file;

@@ -2,7 +2,7 @@
 //!
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
-pub mod names;
+mod names;
 mod restart;
 mod schema;
 mod sources;
@@ -14,13 +14,12 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::commands::Globals;
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Protection, Setting};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
-pub use crate::store::database::{Applied, AppliedNow};
+pub use crate::store::database::Applied;
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::DatabaseFacts;
 pub use crate::store::{
@@ -83,11 +82,27 @@ const REQUEST: Duration = Duration::from_secs(15);
 /// Bound of a write to a hub with its proof.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// What the command line says about sources beyond the configuration.
-struct Options {
-    sandbox: bool,
-    ca_file: Option<PathBuf>,
-    timeout: Option<Duration>,
+/// Which database a command means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Database {
+    /// The configured one.
+    #[default]
+    Configured,
+    /// `--sandbox`.
+    Sandbox,
+}
+
+/// What the command line says about sources.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// The settings that were typed.
+    pub overrides: config::Overrides,
+    /// `--sandbox`.
+    pub database: Database,
+    /// `--ca-file`.
+    pub ca_file: Option<PathBuf>,
+    /// `--timeout`.
+    pub timeout: Option<Duration>,
 }
 
 /// One command's surroundings.
@@ -108,11 +123,11 @@ impl App {
     pub fn open(
         ui: Arc<Ui>,
         environment: Environment,
-        globals: &Globals,
+        options: Options,
         configuration: Configuration,
     ) -> Result<Self, Error> {
         let config = match configuration {
-            Configuration::Needed => crate::config::load(&environment, &globals.overrides())?,
+            Configuration::Needed => config::load(&environment, &options.overrides)?,
             Configuration::Ignored => Config::default(),
         };
         for secret in config.secrets() {
@@ -120,9 +135,12 @@ impl App {
             ui.redact([secret.expose_secret()]);
         }
         config.warnings.iter().for_each(|warning| ui.warn(warning));
-        let options =
-            Options { sandbox: globals.wants_sandbox(), ca_file: globals.ca_file().cloned(), timeout: globals.timeout };
         Ok(Self { ui, config, environment, options, stage: Mutex::new(Stage::NothingWritten) })
+    }
+
+    /// Whether the embedded database stands for the configured one.
+    fn sandboxed(&self) -> bool {
+        self.options.database == Database::Sandbox
     }
 
     /// The configuration.
@@ -222,7 +240,7 @@ impl App {
             words.push(format!("hub {}", hubs.join(", ")));
         }
         match &config.database {
-            _ if self.options.sandbox => words.push("db sandbox".to_owned()),
+            _ if self.sandboxed() => words.push("db sandbox".to_owned()),
             Some(Setting { value: Credential::Text(url), .. }) => {
                 use secrecy::ExposeSecret;
                 // A URL that cannot be read is reported when it is used; here it would only be noise.

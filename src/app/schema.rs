@@ -21,7 +21,11 @@ impl App {
         let pending = embedded()
             .into_iter()
             .filter(|migration| ledger.iter().all(|entry| entry.version != migration.version.to_string()))
-            .map(|migration| AppliedNow { version: migration.version.to_string(), name: migration.name, duration_ms: 0 })
+            .map(|migration| AppliedNow {
+                version: migration.version.to_string(),
+                name: migration.name,
+                duration_ms: 0,
+            })
             .collect();
         Ok(Applied { applied: pending, current: ledger.last().map(|entry| entry.version.clone()) })
     }

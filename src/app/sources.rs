@@ -21,7 +21,7 @@ impl App {
     /// The sources that are configured, in the order in which reads prefer them.
     pub fn configured(&self) -> Vec<Source> {
         let mut sources: Vec<Source> = self.config().sources().into_iter().map(source).collect();
-        if self.options.sandbox && !sources.contains(&Source::Db) {
+        if self.sandboxed() && !sources.contains(&Source::Db) {
             sources.push(Source::Db);
         }
         sources
@@ -33,7 +33,7 @@ impl App {
         let typed = |origin: Option<&Origin>| matches!(origin, Some(Origin::Flag(_)));
         [
             (Source::Hub, typed(config.hubs.as_ref().map(|setting| &setting.origin))),
-            (Source::Db, self.options.sandbox || typed(config.database.as_ref().map(|setting| &setting.origin))),
+            (Source::Db, self.sandboxed() || typed(config.database.as_ref().map(|setting| &setting.origin))),
             (Source::Env, typed(config.env_file.as_ref().map(|setting| &setting.origin))),
         ]
         .into_iter()
@@ -157,7 +157,7 @@ impl App {
     /// # Errors
     /// As [`App::postgres`].
     pub(super) async fn target(&self) -> Result<Target, Error> {
-        if self.options.sandbox {
+        if self.sandboxed() {
             return self.sandbox().await;
         }
         let Some(database) = &self.config().database else {
@@ -243,6 +243,18 @@ impl App {
             None if configured.is_empty() => Err(Error::NoSource),
             None => Ok(()),
         }
+    }
+}
+
+impl App {
+    /// The ids of a user list, one per line.
+    ///
+    /// # Errors
+    /// [`Error::Store`] with the line of what cannot be an id.
+    pub fn user_list(&self, path: &Path) -> Result<Vec<String>, Error> {
+        let text = crate::store::files::read_text(path)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
     }
 }
 

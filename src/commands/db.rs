@@ -68,7 +68,8 @@ impl Apply {
             return Ok(Answer::Yes);
         }
         if !pending.applied.is_empty() {
-            let names: Vec<String> = pending.applied.iter().map(|next| format!("{} {}", next.version, next.name)).collect();
+            let names: Vec<String> =
+                pending.applied.iter().map(|next| format!("{} {}", next.version, next.name)).collect();
             app.authorise(format!("apply {}?", names.join(", ")), false, globals.reason.as_deref()).await?;
             app.stage(Stage::Writing("db".to_owned()));
         }

@@ -134,7 +134,12 @@ fn address(facts: HubFacts) -> Vec<Check> {
     match answered {
         Ok(time) => checks.push(Check::ok("hub.reachable", &address, format!("answers in {} ms", time.as_millis()))),
         Err(reason) => {
-            checks.push(Check::fail("hub.reachable", &address, reason, "check the address, the network and the service"));
+            checks.push(Check::fail(
+                "hub.reachable",
+                &address,
+                reason,
+                "check the address, the network and the service",
+            ));
             return checks;
         }
     }
@@ -155,7 +160,9 @@ fn address(facts: HubFacts) -> Vec<Check> {
             format!("{seconds:+} s from ours: dates of flags act at other times than you think"),
             "set both clocks by NTP",
         ),
-        None => Check::warn("hub.clock", &address, "the answer carries no date", "nothing to do unless flags have dates"),
+        None => {
+            Check::warn("hub.clock", &address, "the answer carries no date", "nothing to do unless flags have dates")
+        }
     });
     checks.push(match session_alive {
         Some(true) => Check::ok("hub.session", &address, "the session is alive"),
@@ -190,9 +197,12 @@ async fn database(app: &App) -> Vec<Check> {
         checks.push(match (standby, may_write) {
             (true, _) => Check::fail("db.rights", &subject, "a read-only standby", "name the primary server"),
             (false, true) => Check::ok("db.rights", &subject, "may change flags"),
-            (false, false) => {
-                Check::fail("db.rights", &subject, "may not change flags", "grant the role UPDATE on feature_flags and INSERT on feature_flag_events")
-            }
+            (false, false) => Check::fail(
+                "db.rights",
+                &subject,
+                "may not change flags",
+                "grant the role all four table rights on feature_flags, and insert on feature_flag_events",
+            ),
         });
     }
     checks.push(if clock_seconds.abs() <= 5 {

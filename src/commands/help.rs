@@ -29,7 +29,8 @@ struct ExitCodesView(Vec<ExitCodeView>);
 
 impl View for ExitCodesView {
     fn page(&self, page: &mut Page) {
-        let rows = self.0.iter().map(|row| [(Tone::Strong, row.code.to_string()), (Tone::Plain, row.meaning.to_owned())]);
+        let rows =
+            self.0.iter().map(|row| [(Tone::Strong, row.code.to_string()), (Tone::Plain, row.meaning.to_owned())]);
         page.table(&["exit", "meaning"], rows);
     }
 }

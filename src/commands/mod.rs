@@ -18,8 +18,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::SecretString;
 
-use crate::app::{Answer, App, Configuration, Source};
 use crate::app::config::{Overrides, Undecided, Workers};
+use crate::app::{Answer, App, Configuration, Database, Options, Source};
 use crate::error::Error;
 use crate::ui::{ColorChoice, Consent, Format, Volume};
 
@@ -107,6 +107,16 @@ pub struct Globals {
     no_input: bool,
 }
 
+/// A word as a POSIX shell reads it back.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:@/+%=".contains(c);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// A time span as an operator writes it: `30s`, `5m`, `1h 30m`.
 ///
 /// # Errors
@@ -161,6 +171,33 @@ impl Globals {
         Cli::try_parse_from(line).ok().map(|cli| cli.globals)
     }
 
+    /// The options that say where, as they were typed, for a command that is printed: it must run as it stands. A database URL
+    /// may hold a password, so it is named by its variable.
+    pub fn where_words(&self) -> String {
+        let mut words = String::new();
+        let mut add = |option: &str, value: &str| words.push_str(&format!(" {option} {}", quote(value)));
+        if let Some(profile) = &self.profile {
+            add("-p", profile);
+        }
+        for (option, path) in [("--config", &self.config), ("--env-file", &self.env_file), ("--ca-file", &self.ca_file)]
+        {
+            if let Some(path) = path {
+                add(option, &path.display().to_string());
+            }
+        }
+        self.hub.iter().for_each(|hub| add("--hub", hub));
+        if let Some(workers) = &self.workers {
+            add("--workers", &workers.count().to_string());
+        }
+        if self.database_url.is_some() {
+            words.push_str(" --database-url \"$LLMHUB_DATABASE_URL\"");
+        }
+        if self.sandbox {
+            words.push_str(" --sandbox");
+        }
+        words
+    }
+
     /// The form of the result.
     pub fn format(&self) -> Format {
         if self.json { Format::Json } else { self.output }
@@ -177,14 +214,14 @@ impl Globals {
         crate::ui::Settings { format: self.format(), color: self.color, volume: Some(volume), color_env, consent }
     }
 
-    /// Whether the embedded database was asked for.
-    pub fn wants_sandbox(&self) -> bool {
-        self.sandbox
-    }
-
-    /// Certificates to trust beside the system's.
-    pub fn ca_file(&self) -> Option<&PathBuf> {
-        self.ca_file.as_ref()
+    /// What the command line says about sources.
+    pub fn options(&self) -> Options {
+        Options {
+            overrides: self.overrides(),
+            database: if self.sandbox { Database::Sandbox } else { Database::Configured },
+            ca_file: self.ca_file.clone(),
+            timeout: self.timeout,
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::Globals;
-use crate::app::{Answer, App};
 use crate::app::config::{self, Protection, Standing};
+use crate::app::{Answer, App};
 use crate::error::Error;
 use crate::ui::{Page, Tone, View};
 

@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod database;
+pub mod env_file;
 pub mod files;
 pub mod hub;
 pub mod postgres;
@@ -17,8 +18,6 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::domain::flags::{Flag, FlagKey, Member};
-
-pub mod env_file;
 
 /// A place where flags live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::view::FlagView;
 use crate::app::{Answer, App, Source};
-use crate::commands::{Globals, complete};
+use crate::commands::{Globals, complete, quote};
 use crate::domain::flags::{Flag, FlagKey, Percent};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, View};
@@ -42,7 +42,11 @@ impl Create {
         app.stage(Stage::Writing("db".to_owned()));
         let created = catalog.create(&flag, &app.note("create", globals.reason.as_deref())).await?;
         app.stage(Stage::Written);
-        app.ui.note(&format!("undo: llmhub flags delete {} --via db", super::undo::quote(created.key.as_str())));
+        app.ui.note(&format!(
+            "undo: llmhub flags delete {} --via db{}",
+            quote(created.key.as_str()),
+            globals.where_words()
+        ));
         app.show(&FlagView::new(&created, Source::Db))?;
         Ok(Answer::Yes)
     }
@@ -88,7 +92,8 @@ impl Delete {
             Percent::ZERO => String::new(),
             share => format!(" It is on for {share} % of the users."),
         };
-        let question = format!("delete the flag {flag} from the database?{exposed} There is no undo but to create it again.");
+        let question =
+            format!("delete the flag {flag} from the database?{exposed} There is no undo but to create it again.");
         app.authorise(question, true, globals.reason.as_deref()).await?;
         app.stage(Stage::Writing("db".to_owned()));
         catalog.delete(&seen, &app.note("delete", globals.reason.as_deref())).await?;

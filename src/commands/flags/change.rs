@@ -6,9 +6,8 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
 use super::edit::{Asking, Decision, Intent, Verb, execute};
-use super::undo::quote;
 use crate::app::{Answer, App, Source};
-use crate::commands::{Globals, complete};
+use crate::commands::{Globals, complete, quote};
 use crate::domain::flags::change::DateEdit;
 use crate::domain::flags::dates::{Moment, MomentError};
 use crate::domain::flags::ladder::{Steps, Target};
@@ -111,13 +110,17 @@ impl Rollout {
                 .map_err(|refusal| Error::Ladder { hint: refusal_hint(&self.name, &refusal), refusal })?;
             let mut decision = Decision::new(Change::Percentage(step.to));
             if let Some(next) = step.off_ladder_next {
-                decision.warnings.push(format!("{} % is between two rungs ({ladder}); the next step up is {next} %", step.to));
+                decision
+                    .warnings
+                    .push(format!("{} % is between two rungs ({ladder}); the next step up is {next} %", step.to));
             }
             if states.iter().all(|flag| !flag.is_enabled()) {
                 decision.notes.push("the flag is disabled: the percentage takes effect when it is enabled".to_owned());
             }
             if step.to == Percent::ZERO && states.iter().any(|flag| flag.is_enabled() && !flag.white().is_empty()) {
-                decision.notes.push("0 % is not off: white-listed users stay on; `flags disable` is the kill".to_owned());
+                decision
+                    .notes
+                    .push("0 % is not off: white-listed users stay on; `flags disable` is the kill".to_owned());
             }
             Ok(decision)
         };
@@ -225,29 +228,19 @@ impl Blacklist {
     }
 }
 
-async fn edit_list(
-    app: &App,
-    globals: &Globals,
-    args: Users,
-    list: ListName,
-    edit: ListEdit,
-) -> Result<Answer, Error> {
+async fn edit_list(app: &App, globals: &Globals, args: Users, list: ListName, edit: ListEdit) -> Result<Answer, Error> {
     let users = args.read(app)?;
     let decide = |_: Source, states: &[Flag]| {
         let mut decision = Decision::new(match edit {
             ListEdit::Add => Change::Add(list, users.clone()),
             ListEdit::Remove => Change::Remove(list, users.clone()),
         });
-        let blocked: Vec<String> = users
-            .iter()
-            .filter(|user| states.iter().any(|flag| flag.black().contains(user)))
-            .cloned()
-            .collect();
+        let blocked: Vec<String> =
+            users.iter().filter(|user| states.iter().any(|flag| flag.black().contains(user))).cloned().collect();
         if matches!((list, edit), (ListName::White, ListEdit::Add)) && !blocked.is_empty() {
-            decision.warnings.push(format!(
-                "on the black list too, which wins: {} stay off",
-                super::view::people(&blocked)
-            ));
+            decision
+                .warnings
+                .push(format!("on the black list too, which wins: {} stay off", super::view::people(&blocked)));
         }
         let absent: Vec<String> = users
             .iter()

@@ -48,11 +48,13 @@ impl View for DiffView {
         if self.equal {
             page.spans(&[(Tone::Good, "equal"), (Tone::Plain, &format!(": {}", self.between.join(", ")))]);
         } else {
-            let head: Vec<&str> = ["flag", "member"].into_iter().chain(self.between.iter().map(String::as_str)).collect();
+            let head: Vec<&str> =
+                ["flag", "member"].into_iter().chain(self.between.iter().map(String::as_str)).collect();
             let rows = self.differences.iter().map(|difference| {
-                let cells = self.between.iter().map(|place| {
-                    (Tone::Plain, difference.values.get(place).map_or_else(|| "–".to_owned(), short))
-                });
+                let cells = self
+                    .between
+                    .iter()
+                    .map(|place| (Tone::Plain, difference.values.get(place).map_or_else(|| "–".to_owned(), short)));
                 [(Tone::Strong, difference.flag.clone()), (Tone::Plain, difference.member.to_owned())]
                     .into_iter()
                     .chain(cells)
@@ -194,10 +196,8 @@ fn compare(sides: &[Side]) -> Vec<Difference> {
             if others.iter().all(|other| member.same(first, other)) {
                 continue;
             }
-            let values = places()
-                .zip(&found)
-                .filter_map(|(place, flag)| flag.map(|flag| (place, member.value(flag))))
-                .collect();
+            let values =
+                places().zip(&found).filter_map(|(place, flag)| flag.map(|flag| (place, member.value(flag)))).collect();
             differences.push(Difference { flag: key.to_string(), member: member.name(), values });
         }
     }

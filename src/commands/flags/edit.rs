@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::view::{FailureView, FlagView, ResultView, WriteView, people};
+use super::view::{FailureView, FlagView, ResultView, WriteView};
+use super::words::describe;
 use crate::app::{Answer, App, Depth, Edit, FlagStore, Live, Note, Saved, Source, Stance, StoreError, Verdict, pick};
 use crate::commands::Globals;
 use crate::domain::flags::merge::{Merged, merge};
-use crate::domain::flags::{Change, Flag, FlagKey, Member, differences};
+use crate::domain::flags::{Change, Flag, FlagKey, differences};
 use crate::error::{Error, Stage};
 
 /// How often a lost race is decided again before it is reported.
@@ -163,7 +164,7 @@ pub async fn carry_out(
     for (intent, plans) in planned {
         let mut view = preview(intent, &plans, globals.dry_run)?;
         if !globals.dry_run {
-            match write_all(app, intent, plans, &note, &mut view).await {
+            match write_all(app, globals, intent, plans, &note, &mut view).await {
                 Ok(each) => answer = answer.worse(each),
                 // What stands already must be shown; what failed is in the view.
                 Err(error) if !views.is_empty() => {
@@ -220,7 +221,11 @@ async fn plan(store: &Arc<dyn FlagStore>, intent: &Intent<'_>, known: Vec<Flag>)
     let merged = merge(first, others, &decision.change).map_err(|apart| {
         let members: Vec<&str> = apart.members.iter().map(|member| member.name()).collect();
         Error::Disagree {
-            message: format!("the hub's processes disagree in {} of `{}`; nothing was written", members.join(", "), intent.key),
+            message: format!(
+                "the hub's processes disagree in {} of `{}`; nothing was written",
+                members.join(", "),
+                intent.key
+            ),
             hint: "bring them together first: llmhub flags sync --from db --to hub".to_owned(),
         }
     })?;
@@ -252,48 +257,10 @@ fn question(verb: Verb, planned: &[(&Intent<'_>, Vec<Plan>)]) -> String {
     lines.join("\n")
 }
 
-/// The change in words, one line per member.
-pub fn describe(before: &Flag, after: &Flag) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (member, name) in [(Member::Whitelist, "white list"), (Member::Blacklist, "black list")] {
-        if member.same(before, after) {
-            continue;
-        }
-        let (old, new) = match member {
-            Member::Whitelist => (before.white(), after.white()),
-            _ => (before.black(), after.black()),
-        };
-        let added: Vec<String> = new.iter().filter(|user| !old.contains(user)).cloned().collect();
-        let removed: Vec<String> = old.iter().filter(|user| !new.contains(user)).cloned().collect();
-        if !added.is_empty() {
-            lines.push(format!("{name} + {}", people(&added)));
-        }
-        if !removed.is_empty() {
-            lines.push(format!("{name} − {}", people(&removed)));
-        }
-        if added.is_empty() && removed.is_empty() {
-            lines.push(format!("{name}: null → a list"));
-        }
-    }
-    for diff in differences(before, after) {
-        if diff.member != Member::Whitelist.name() && diff.member != Member::Blacklist.name() {
-            lines.push(format!("{} {} → {}", diff.member, plain(&diff.before), plain(&diff.after)));
-        }
-    }
-    lines
-}
-
-fn plain(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Null => "none".to_owned(),
-        other => other.to_string(),
-    }
-}
-
 /// Write every source of one flag, in order.
 async fn write_all(
     app: &App,
+    globals: &Globals,
     intent: &Intent<'_>,
     plans: Vec<Plan>,
     note: &Note,
@@ -334,15 +301,15 @@ async fn write_all(
     };
     app.stage(Stage::Written);
     view.changed = view.results.iter().any(|result| result.changed);
-    let restart = app.after_restart(&after).await;
+    let restart = app.after_restart(&after);
     for result in &mut view.results {
-        result.survives_restart = restart.as_ref().map(|restart| restart.keeps);
+        result.survives_restart = restart.as_ref().and_then(|restart| restart.keeps);
     }
     view.returns_to = restart.map(|restart| restart.words);
     if view.changed
         && let Some(command) = super::undo::command(&before, &after, source)
     {
-        app.ui.note(&format!("undo: {command}"));
+        app.ui.note(&format!("undo: {command}{}", globals.where_words()));
     }
     Ok(match failure {
         Some(error) if error.status() == 11 => Answer::Unknown,

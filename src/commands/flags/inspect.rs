@@ -260,7 +260,9 @@ struct EventView {
 impl EventView {
     fn new(event: &FlagEvent) -> Self {
         let (changes, words) = match (&event.before, &event.after) {
-            (Some(before), Some(after)) => (differences(before, after), super::edit::describe(before, after).join("; ")),
+            (Some(before), Some(after)) => {
+                (differences(before, after), super::words::describe(before, after).join("; "))
+            }
             (None, Some(_)) => (Vec::new(), "created".to_owned()),
             (_, None) => (Vec::new(), "deleted".to_owned()),
         };

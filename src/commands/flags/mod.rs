@@ -5,12 +5,12 @@ mod change;
 mod compare;
 mod edit;
 mod inspect;
-mod preview;
 mod state_file;
 mod sync;
 mod undo;
 mod view;
 mod watch;
+mod words;
 
 use clap::Subcommand;
 
@@ -33,7 +33,6 @@ pub enum Flags {
     #[command(subcommand)]
     Blacklist(change::Blacklist),
     Schedule(change::Schedule),
-    Preview(preview::Preview),
     History(inspect::History),
     Undo(undo::Undo),
     Diff(compare::Diff),
@@ -59,7 +58,6 @@ impl Flags {
             Self::Whitelist(args) => args.run(app, globals).await,
             Self::Blacklist(args) => args.run(app, globals).await,
             Self::Schedule(args) => args.run(app, globals).await,
-            Self::Preview(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app, globals).await,
             Self::Undo(args) => args.run(app, globals).await,
             Self::Diff(args) => args.run(app, globals).await,

@@ -169,7 +169,9 @@ impl View for StateView {
 
 impl StateView {
     fn toml(&self) -> String {
-        let mut text = "# Wanted state of the flags. Compare: llmhub flags diff FILE. Apply: llmhub flags apply FILE.\n".to_owned();
+        let mut text =
+            "# Wanted state of the flags. Compare: llmhub flags diff FILE. Apply: llmhub flags apply FILE.\n"
+                .to_owned();
         for (name, members) in &self.flags {
             let key = toml_edit::Key::new(name.as_str());
             // Writing to a String cannot fail.
@@ -205,7 +207,8 @@ mod tests {
 
     #[test]
     fn only_members_in_the_file_are_wanted() {
-        let wanted = read("[flags.f]\nenabled = true\nstart_date = \"2026-12-01T08:00Z\"\nend_date = \"\"\n").unwrap().remove(0);
+        let wanted =
+            read("[flags.f]\nenabled = true\nstart_date = \"2026-12-01T08:00Z\"\nend_date = \"\"\n").unwrap().remove(0);
         assert_eq!(wanted.members, [Member::Enabled, Member::Start, Member::End]);
         assert_eq!((wanted.flag.start.as_deref(), wanted.flag.end), (Some("2026-12-01T08:00:00"), None));
     }

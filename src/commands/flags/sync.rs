@@ -78,7 +78,10 @@ fn guarded<'a>(app: &App, wanted: &'a Wanted, steps: Steps) -> Decide<'a> {
                 refusal,
             })?;
         }
-        Ok(Decision::new(Change::Take(settable(source, &wanted.members, states, &wanted.flag)?, Box::new(wanted.flag.clone()))))
+        Ok(Decision::new(Change::Take(
+            settable(source, &wanted.members, states, &wanted.flag)?,
+            Box::new(wanted.flag.clone()),
+        )))
     })
 }
 
@@ -89,9 +92,11 @@ fn settable(source: Source, members: &[Member], states: &[Flag], wanted: &Flag) 
         Source::Env => &Member::DECIDING,
         Source::Db => &Member::ALL,
     };
-    let cannot = members
-        .iter()
-        .find(|member| !can.contains(member) && Member::DECIDING.contains(member) && states.iter().any(|state| !member.same(state, wanted)));
+    let cannot = members.iter().find(|member| {
+        !can.contains(member)
+            && Member::DECIDING.contains(member)
+            && states.iter().any(|state| !member.same(state, wanted))
+    });
     match cannot {
         Some(member) => Err(Error::Unsupported {
             message: format!(
@@ -136,11 +141,8 @@ impl Sync {
         let mut shared = Vec::new();
         let known = known_names(&stores).await?;
         for flag in &flags {
-            let lacking: Vec<&str> = known
-                .iter()
-                .filter(|(_, names)| !names.contains(&flag.key))
-                .map(|(source, _)| source.word())
-                .collect();
+            let lacking: Vec<&str> =
+                known.iter().filter(|(_, names)| !names.contains(&flag.key)).map(|(source, _)| source.word()).collect();
             if lacking.is_empty() {
                 shared.push(flag);
             } else {
@@ -171,7 +173,10 @@ impl Sync {
         let mut survey = store.survey(Depth::Sample).await?;
         if survey.variants.len() != 1 || !survey.unreachable.is_empty() {
             return Err(Error::Disagree {
-                message: format!("the processes of {} do not agree, or not all answer; it is no state to push", self.from),
+                message: format!(
+                    "the processes of {} do not agree, or not all answer; it is no state to push",
+                    self.from
+                ),
                 hint: format!("look first: llmhub flags diff --between {}", self.from),
             });
         }

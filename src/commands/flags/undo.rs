@@ -5,7 +5,7 @@ use clap_complete::ArgValueCandidates;
 
 use super::edit::{Asking, Decision, Intent, Verb, execute};
 use crate::app::{Answer, App, Source};
-use crate::commands::{Globals, complete};
+use crate::commands::{Globals, complete, quote};
 use crate::domain::flags::{Change, Flag, FlagKey, Member, differences};
 use crate::error::Error;
 
@@ -31,8 +31,11 @@ impl Undo {
             let can: &[Member] = if source == Source::Hub { &Member::LIVE } else { &Member::DECIDING };
             let mut decision = Decision::restoring(Change::Take(can.to_vec(), Box::new(snapshot.clone())));
             let dates = [Member::Start, Member::End];
-            if source == Source::Hub && dates.iter().any(|date| states.iter().any(|state| !date.same(state, &snapshot))) {
-                decision.warnings.push("the dates differ, and a hub takes none over HTTP: they stay as they are".to_owned());
+            if source == Source::Hub && dates.iter().any(|date| states.iter().any(|state| !date.same(state, &snapshot)))
+            {
+                decision
+                    .warnings
+                    .push("the dates differ, and a hub takes none over HTTP: they stay as they are".to_owned());
             }
             Ok(decision)
         };
@@ -44,15 +47,15 @@ impl Undo {
     async fn snapshot(&self, app: &App) -> Result<Flag, Error> {
         let events = app.history(&[], "undo").await?.history(&self.name, u32::MAX).await?;
         let snapshot = match self.to {
-            Some(revision) => events
-                .iter()
-                .find(|event| event.revision == revision)
-                .and_then(|event| event.after.clone())
-                .or_else(|| {
-                    // The oldest event may start from a revision that was made before there was a history.
-                    let next = events.iter().find(|event| event.revision == revision + 1)?;
-                    next.before.clone()
-                }),
+            Some(revision) => {
+                events.iter().find(|event| event.revision == revision).and_then(|event| event.after.clone()).or_else(
+                    || {
+                        // The oldest event may start from a revision that was made before there was a history.
+                        let next = events.iter().find(|event| event.revision == revision + 1)?;
+                        next.before.clone()
+                    },
+                )
+            }
             None => events.first().and_then(|event| event.before.clone()),
         };
         snapshot.ok_or_else(|| Error::NotFound {
@@ -112,16 +115,6 @@ pub fn command(before: &Flag, after: &Flag, source: Source) -> Option<String> {
     Some(format!("llmhub flags {verb} --via {source}"))
 }
 
-/// A word as a POSIX shell reads it back.
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:@/+%=".contains(c);
-    if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +122,7 @@ mod tests {
 
     fn flag() -> Flag {
         let mut flag = Flag::off("f".parse().unwrap());
-        flag.percentage = 25i64.try_into().map(crate::domain::flags::StoredPercent::Number).unwrap();
+        flag.percentage = crate::domain::flags::StoredPercent::Number(25);
         flag
     }
 

@@ -95,7 +95,8 @@ impl View for FlagListView {
             return;
         }
         let rows = self.0.iter().map(|flag| {
-            let count = |list: &Option<Vec<String>>| list.as_ref().map_or("null".to_owned(), |list| list.len().to_string());
+            let count =
+                |list: &Option<Vec<String>>| list.as_ref().map_or("null".to_owned(), |list| list.len().to_string());
             [
                 (Tone::Strong, flag.flag.clone()),
                 flag.state(),
@@ -197,7 +198,10 @@ impl View for WriteView {
         self.proof(page);
         for result in &self.results {
             if let Some(error) = &result.error {
-                page.spans(&[(Tone::Bad, "not written "), (Tone::Plain, &format!("{}: {}", result.source, error.message))]);
+                page.spans(&[
+                    (Tone::Bad, "not written "),
+                    (Tone::Plain, &format!("{}: {}", result.source, error.message)),
+                ]);
             }
         }
     }
@@ -222,13 +226,18 @@ impl WriteView {
             self.results.iter().filter(|result| result.persisted).map(|result| result.source.word()).collect();
         spans.push((
             Tone::Plain,
-            if persisted.is_empty() { "persisted no".to_owned() } else { format!("persisted yes ({})", persisted.join(", ")) },
+            if persisted.is_empty() {
+                "persisted no".to_owned()
+            } else {
+                format!("persisted yes ({})", persisted.join(", "))
+            },
         ));
         let restart = match (self.results.first().and_then(|result| result.survives_restart), &self.returns_to) {
             (Some(true), _) => "yes".to_owned(),
             (Some(false), Some(state)) => format!("no: {state}"),
             (Some(false), None) => "no".to_owned(),
-            (None, _) => "unknown (no env file is configured)".to_owned(),
+            (None, Some(doubt)) => format!("unknown: {doubt}"),
+            (None, None) => "unknown (no env file is configured)".to_owned(),
         };
         spans.push((Tone::Plain, format!(" · survives restart {restart}")));
         let spans: Vec<(Tone, &str)> = spans.iter().map(|(tone, text)| (*tone, text.as_str())).collect();

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::app::{Answer, App, Depth, FlagStore, Source, StoreError, Survey, pick};
 use crate::commands::{Globals, complete, duration};
-use crate::domain::flags::{Flag, FlagKey, StoredPercent};
 use crate::domain::flags::ladder::Ladder;
+use crate::domain::flags::{Flag, FlagKey, StoredPercent};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone};
 
@@ -86,7 +86,10 @@ impl LookView {
         let mut states: BTreeMap<String, SeenView> = BTreeMap::new();
         for variant in survey.variants {
             let seen = SeenView::new(&pick(self.source, variant.flags, key)?, variant.addresses);
-            let identity = format!("{:?} {:?} {:?} {:?}", seen.enabled, seen.rollout_percentage, seen.whitelist_users, seen.blacklist_users);
+            let identity = format!(
+                "{:?} {:?} {:?} {:?}",
+                seen.enabled, seen.rollout_percentage, seen.whitelist_users, seen.blacklist_users
+            );
             states.entry(identity).or_insert(seen);
         }
         self.states = states.into_values().collect();
@@ -104,7 +107,11 @@ impl LookView {
 
     fn page(&self, ladder: &Ladder, next: Duration) -> Page {
         let mut page = Page::default();
-        page.spans(&[(Tone::Strong, "FLAG "), (Tone::Plain, &self.flag), (Tone::Dim, &format!("   {}   {}", self.source, self.at))]);
+        page.spans(&[
+            (Tone::Strong, "FLAG "),
+            (Tone::Plain, &self.flag),
+            (Tone::Dim, &format!("   {}   {}", self.source, self.at)),
+        ]);
         for state in &self.states {
             let percent = state.rollout_percentage.to_string();
             let (tone, word) = match state.enabled {

@@ -120,7 +120,10 @@ mod tests {
     #[test]
     fn one_state_needs_no_merging() {
         let merged = merge(&flag(10, &[], &[]), &[], &percent(25)).unwrap();
-        assert_eq!((merged.already, merged.narrows, merged.wanted.percentage), (false, false, StoredPercent::Number(25)));
+        assert_eq!(
+            (merged.already, merged.narrows, merged.wanted.percentage),
+            (false, false, StoredPercent::Number(25))
+        );
         assert!(merge(&flag(25, &[], &[]), &[], &percent(25)).unwrap().already);
     }
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use self::lock::Lock;
 use self::replace::{Original, resolve};
-use super::{Edit, FlagStore, Note, Saved, Source, StoreError, Survey, Variant, pick};
+use super::{Depth, Edit, FlagStore, Note, Saved, Source, StoreError, Survey, Variant, pick};
 use crate::domain::dotenv::{Document, Doubt};
 use crate::domain::flags::env_names::{EnvMapping, ImportFails, RenderError};
 use crate::domain::flags::{Flag, FlagKey, Member};
@@ -250,7 +250,7 @@ impl FlagStore for EnvFlags {
         self.blocking(Self::read).await.map(|(flags, _)| flags)
     }
 
-    async fn survey(&self) -> Result<Survey, StoreError> {
+    async fn survey(&self, _depth: Depth) -> Result<Survey, StoreError> {
         let (flags, notes) = self.blocking(Self::read).await?;
         let addresses = vec![self.path.display().to_string()];
         Ok(Survey {

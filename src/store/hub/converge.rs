@@ -7,18 +7,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::budget::Route;
 use super::connection::{CallError, Connection, address};
+use super::save::Report;
 use super::session::Session;
-use super::survey::{PROBE, batch, live, read};
+use super::survey::{PROBE, batch, read};
 use super::{HubFlags, Listing, status_error, tags, wire};
 use crate::domain::flags::convergence::{Cause, Outcome, Reading, Repair, Tally};
 use crate::domain::flags::{Flag, differences};
-use crate::store::{Edit, Saved, Source, Stance, StoreError, pick};
+use crate::store::{Edit, Source, Stance, StoreError, pick};
 
 /// Read-backs on the writing connection: one stale answer among them shows a proxy that does not pin (rollout.md 3).
 const READ_BACKS: u32 = 3;
@@ -27,7 +27,7 @@ const READ_BACKS: u32 = 3;
 const REFUSALS: u32 = 4;
 
 /// One address on its way to agreement.
-struct Address<'a> {
+pub struct Address<'a> {
     hub: &'a HubFlags,
     edit: &'a Edit,
     base: &'a Url,
@@ -44,31 +44,14 @@ struct Address<'a> {
     request_ids: HashSet<String>,
 }
 
-/// How an address ended.
-struct Report {
-    tally: Tally,
-    outcome: Outcome,
-    error: Option<StoreError>,
-    after: Option<Flag>,
-    lost: u32,
-    anonymous: bool,
-    differs: Option<String>,
-}
-
-/// See [`crate::store::FlagStore::save`].
-pub async fn save(hub: &HubFlags, edit: &Edit) -> Result<Saved, StoreError> {
-    let body = wire::update(&edit.wanted, &edit.members).map_err(|member| StoreError::Unsupported {
-        message: format!("the hub cannot set `{}` over HTTP: it would drop it without a word", member.name()),
-        hint: "use `--via db` or `--via env`; a hub takes dates and texts from its environment, at its next start"
-            .to_owned(),
-    })?;
-    let deadline = Instant::now() + hub.options.write_timeout;
-    let jobs = hub.options.addresses.iter().map(|base| {
-        Address {
+impl<'a> Address<'a> {
+    /// Nothing is contacted yet.
+    pub fn new(hub: &'a HubFlags, edit: &'a Edit, base: &'a Url, body: &'a str, deadline: Instant) -> Self {
+        Self {
             hub,
             edit,
             base,
-            body: &body,
+            body,
             deadline,
             session: Session::new(hub.options.session.clone()),
             tally: Tally::new(hub.options.workers),
@@ -79,76 +62,10 @@ pub async fn save(hub: &HubFlags, edit: &Edit) -> Result<Saved, StoreError> {
             differs: None,
             request_ids: HashSet::new(),
         }
-        .run()
-    });
-    let reports = join_all(jobs).await;
-    summary(hub, edit, reports)
-}
+    }
 
-fn summary(hub: &HubFlags, edit: &Edit, reports: Vec<Report>) -> Result<Saved, StoreError> {
-    let writes: u32 = reports.iter().map(|report| report.tally.writes()).sum();
-    let known: u32 = reports.iter().map(|report| report.tally.known()).sum();
-    let lost: u32 = reports.iter().map(|report| report.lost).sum();
-    let anonymous = writes > 0 && reports.iter().any(|report| report.anonymous);
-    let mut parts = Vec::new();
-    let mut differing = Vec::new();
-    let mut after = None;
-    let mut failure = None;
-    for (base, report) in hub.options.addresses.iter().zip(reports) {
-        match report.error {
-            Some(error @ StoreError::Moved { .. }) if writes == 0 => return Err(error),
-            Some(StoreError::Conflict(_) | StoreError::Moved { .. }) => {
-                return Err(StoreError::Conflict(format!(
-                    "somebody else edited `{}` on {} meanwhile; at least {known} of the hub's processes hold this edit",
-                    edit.wanted.key,
-                    address(base)
-                )));
-            }
-            Some(error) => {
-                differing.push(error.to_string());
-                failure.get_or_insert(error);
-            }
-            None => {}
-        }
-        differing.extend(report.differs.map(|what| format!("{}: {what}", address(base))));
-        after = after.or(report.after);
-        parts.push((address(base).to_owned(), report.tally, report.outcome));
-    }
-    let Some(after) = after else {
-        return Err(match failure {
-            _ if lost > 0 => StoreError::OutcomeUnknown(format!(
-                "the write was sent {lost} times without an answer, and no process could be read back that holds it"
-            )),
-            Some(failure) => failure,
-            None => {
-                let causes: Vec<String> = parts
-                    .iter()
-                    .filter_map(|(place, _, outcome)| match outcome {
-                        Outcome::Partial(cause) => Some(format!("{place}: {}", cause.words())),
-                        _ => None,
-                    })
-                    .collect();
-                StoreError::Unreachable(format!("nothing was written: {}", causes.join("; ")))
-            }
-        });
-    };
-    let mut notes = hub.take_notes();
-    if anonymous {
-        notes.push("wrote through an anonymous session: this hub takes flag writes from anybody".to_owned());
-    }
-    if parts.iter().any(|(_, tally, _)| !tally.is_pinned()) {
-        notes.push(
-            "a proxy spreads the requests of one connection over several processes (not pinned): repeated until all reads \
-             agreed; list the processes' own addresses in `replicas` to have it proved"
-                .to_owned(),
-        );
-    }
-    let live = live(hub.options.workers, &parts, &differing);
-    Ok(Saved { after, changed: writes > 0, live: Some(live), persisted: false, notes })
-}
-
-impl Address<'_> {
-    async fn run(mut self) -> Report {
+    /// Go on until enough is known, or nothing more can be done.
+    pub async fn run(mut self) -> Report {
         let error = self.converge().await.err();
         let outcome = match (&error, self.tally.outcome()) {
             (None, Some(outcome)) => outcome,

@@ -1,13 +1,14 @@
 //! Flags in a running hub, over HTTP: every hub URL, status and cookie, to the letter of CONTRACT 1-3.
 //!
 //! A read asks one process, through the list (it survives poisoned flags; the single read does not). A write goes to every
-//! process and is proven by [`converge`]. Nothing is taken from a cache, and no answer of the hub can crash the reader.
+//! process and is proven by `converge`. Nothing is taken from a cache, and no answer of the hub can crash the reader.
 
 mod budget;
 mod connection;
 mod converge;
 mod examine;
 mod lock;
+mod save;
 mod session;
 mod survey;
 mod tags;
@@ -227,7 +228,7 @@ impl FlagStore for HubFlags {
     }
 
     async fn save(&self, edit: &Edit, _note: &Note) -> Result<Saved, StoreError> {
-        converge::save(self, edit).await
+        save::save(self, edit).await
     }
 }
 

@@ -44,7 +44,8 @@ impl PostgresFlags {
         let row = session.row(sqlx::query(FACTS)).await?;
         session.abandon().await;
         let ledger = crate::store::database::applied(&self.target).await?;
-        let wrong = |_| StoreError::Invalid("the server described itself in other types than PostgreSQL has".to_owned());
+        let wrong =
+            |_| StoreError::Invalid("the server described itself in other types than PostgreSQL has".to_owned());
         let row = row.ok_or_else(|| StoreError::Invalid("the server did not describe itself".to_owned()))?;
         let ours = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let theirs: i64 = row.try_get("clock").map_err(wrong)?;
