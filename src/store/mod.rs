@@ -10,6 +10,8 @@ pub mod env_file;
 pub mod files;
 pub mod hub;
 pub mod postgres;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 
 use std::fmt;
 use std::time::Duration;

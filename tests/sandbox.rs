@@ -1,0 +1,244 @@
+//! The sandbox keeps its data, whatever ends the process, and is never shared.
+//!
+//! Tests that kill run this same binary again as a child with a cache folder of its own, so that a first start really
+//! unpacks everything. Needs the cargo feature `sandbox`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use llmhub::store::StoreError;
+use llmhub::store::sandbox::{ConnectionSlot, Sandbox};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{Connection, Executor};
+
+const NO_WAIT: Duration = Duration::ZERO;
+/// Longer than any start on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+async fn open(dir: &Path) -> Sandbox {
+    Sandbox::open(dir, NO_WAIT, || {}).await.expect("the sandbox opens")
+}
+
+async fn connect(slot: &ConnectionSlot) -> PgConnection {
+    let at = slot.endpoint();
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket(&at.socket_dir)
+        .port(at.port)
+        .username(at.user)
+        .database(at.database)
+        .ssl_mode(PgSslMode::Disable);
+    tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await.expect("in time").expect("connects")
+}
+
+async fn rows(connection: &mut PgConnection) -> i64 {
+    sqlx::query_scalar("select count(*) from kept").fetch_one(connection).await.expect("the table is there")
+}
+
+/// This binary again, running `role` on `dir`, with a cache folder of its own.
+fn child(role: &str, dir: &Path, cache: &Path) -> Child {
+    Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--ignored", "--exact", "--nocapture", role])
+        .env("LLMHUB_TEST_SANDBOX", dir)
+        .env("XDG_CACHE_HOME", cache)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts")
+}
+
+fn kill(mut child: Child) {
+    child.kill().expect("SIGKILL");
+    child.wait().expect("reaped");
+}
+
+fn child_dir() -> std::path::PathBuf {
+    std::env::var_os("LLMHUB_TEST_SANDBOX").expect("set by the parent test").into()
+}
+
+#[tokio::test]
+#[ignore = "a child of the tests that kill"]
+async fn child_adds_a_row() {
+    let sandbox = open(&child_dir()).await;
+    let slot = sandbox.slot(PATIENCE).await.expect("free");
+    let mut connection = connect(&slot).await;
+    connection.execute("create table if not exists kept (n int)").await.expect("creates");
+    connection.execute("insert into kept values (1)").await.expect("inserts");
+    println!("rows {}", rows(&mut connection).await);
+    connection.close().await.expect("closes");
+    drop(slot);
+    sandbox.close().await.expect("stops");
+}
+
+#[tokio::test]
+#[ignore = "a child of the tests that kill"]
+async fn child_commits_and_hangs() {
+    let sandbox = open(&child_dir()).await;
+    let slot = sandbox.slot(PATIENCE).await.expect("free");
+    let mut connection = connect(&slot).await;
+    connection.execute("create table kept (n int)").await.expect("creates");
+    connection.execute("insert into kept select generate_series(1, 1000)").await.expect("inserts");
+    connection.execute("begin; insert into kept values (0)").await.expect("inserts");
+    println!("committed");
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_table_written_in_one_run_is_there_in_the_next() {
+    let folder = tempfile::tempdir().expect("folder");
+    for run in 1..=2 {
+        let sandbox = open(folder.path()).await;
+        for connection_of_run in 1..=2 {
+            let slot = sandbox.slot(PATIENCE).await.expect("free");
+            let mut connection = connect(&slot).await;
+            connection.execute("create table if not exists kept (n int)").await.expect("creates");
+            connection.execute("insert into kept values (1)").await.expect("inserts");
+            assert_eq!(rows(&mut connection).await, (run - 1) * 2 + connection_of_run);
+            connection.close().await.expect("closes");
+        }
+        sandbox.close().await.expect("stops");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_keeps_what_it_committed_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("folder");
+    let cache = tempfile::tempdir().expect("folder");
+    let mut hanging = child("child_commits_and_hangs", folder.path(), cache.path());
+    let output = BufReader::new(hanging.stdout.take().expect("piped"));
+    let told = output.lines().map_while(Result::ok).any(|line| line.contains("committed"));
+    kill(hanging);
+    assert!(told, "the child got as far as its transaction");
+
+    let sandbox = open(folder.path()).await;
+    let slot = sandbox.slot(PATIENCE).await.expect("free");
+    assert_eq!(rows(&mut connect(&slot).await).await, 1000);
+}
+
+#[test]
+fn an_interrupted_first_start_does_not_harm_the_next() {
+    // Early, the shared cache is being unpacked; the last ones wait until the cluster itself is being written.
+    let moments = [(20, None), (100, None), (0, Some("cluster.new")), (5, Some("cluster.new/tmp/pglite/base/base"))];
+    for (milliseconds, after) in moments {
+        let folder = tempfile::tempdir().expect("folder");
+        let cache = tempfile::tempdir().expect("folder");
+        let doomed = child("child_adds_a_row", folder.path(), cache.path());
+        let since = Instant::now();
+        while after.is_some_and(|name| !folder.path().join(name).exists()) {
+            assert!(since.elapsed() < PATIENCE, "{after:?} never came");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        assert!(
+            !folder.path().join("cluster").exists(),
+            "{after:?} + {milliseconds} ms is before the end of the first start"
+        );
+        kill(doomed);
+
+        let mut again = child("child_adds_a_row", folder.path(), cache.path());
+        let mut output = String::new();
+        again.stdout.take().expect("piped").read_to_string(&mut output).expect("text");
+        assert!(again.wait().expect("ends").success(), "{after:?} + {milliseconds} ms: {output}");
+        assert!(output.contains("rows 1\n"), "{output}");
+        assert!(!folder.path().join("cluster.new").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_second_owner_waits_says_so_once_and_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    let first = open(folder.path()).await;
+    let mut told = 0;
+    let refused = Sandbox::open(folder.path(), Duration::from_millis(350), || told += 1).await;
+    assert_eq!(told, 1);
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+
+    let waiting = Sandbox::open(folder.path(), PATIENCE, || {});
+    let (second, closed) = tokio::join!(waiting, async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        first.close().await
+    });
+    closed.expect("stops");
+    second.expect("opens once the first is gone").close().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_second_slot_is_refused_while_the_first_is_out() {
+    let folder = tempfile::tempdir().expect("folder");
+    let sandbox = open(folder.path()).await;
+    let slot = sandbox.slot(PATIENCE).await.expect("free");
+    assert!(matches!(sandbox.slot(PATIENCE).await, Err(StoreError::Conflict(_))));
+    drop(slot);
+    let slot = sandbox.slot(PATIENCE).await.expect("free again");
+    assert!(matches!(sandbox.close().await, Err(StoreError::Conflict(_))));
+    drop(slot);
+}
+
+#[tokio::test]
+async fn a_sandbox_dropped_before_its_connection_stops_when_that_ends() {
+    let folder = tempfile::tempdir().expect("folder");
+    let sandbox = open(folder.path()).await;
+    let slot = sandbox.slot(PATIENCE).await.expect("free");
+    let mut connection = connect(&slot).await;
+    drop(sandbox);
+    connection.execute("create table kept (n int)").await.expect("the engine still serves");
+    connection.close().await.expect("closes");
+    drop(slot);
+
+    let sandbox = Sandbox::open(folder.path(), PATIENCE, || {}).await.expect("free once the engine stopped");
+    assert_eq!(rows(&mut connect(&sandbox.slot(PATIENCE).await.expect("free")).await).await, 0);
+}
+
+#[tokio::test]
+async fn an_abandoned_statement_costs_the_next_connection_only_a_wait() {
+    let folder = tempfile::tempdir().expect("folder");
+    let sandbox = open(folder.path()).await;
+    let slot = sandbox.slot(PATIENCE).await.expect("free");
+    let mut connection = connect(&slot).await;
+    connection.execute("create table kept (n int)").await.expect("creates");
+    let given_up = tokio::time::timeout(Duration::from_millis(200), connection.execute("select pg_sleep(2)")).await;
+    assert!(given_up.is_err());
+    drop(connection);
+    drop(slot);
+
+    let refused = sandbox.slot(Duration::from_millis(200)).await;
+    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
+    let slot = sandbox.slot(PATIENCE).await.expect("free once the statement ended");
+    assert_eq!(rows(&mut connect(&slot).await).await, 0);
+}
+
+#[tokio::test]
+async fn a_sandbox_dropped_in_mid_statement_does_not_wait_for_its_end() {
+    let folder = tempfile::tempdir().expect("folder");
+    let sandbox = open(folder.path()).await;
+    let slot = sandbox.slot(PATIENCE).await.expect("free");
+    let mut connection = connect(&slot).await;
+    let statement = connection.execute("select pg_sleep(8)");
+    assert!(tokio::time::timeout(Duration::from_millis(200), statement).await.is_err());
+    drop(connection);
+    drop(slot);
+    let since = Instant::now();
+    drop(sandbox);
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn others_can_reach_neither_files_nor_socket() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("folder");
+    let inner = folder.path().join("deep/sandbox");
+    let sandbox = open(&inner).await;
+    let mode = inner.metadata().expect("exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    sandbox.close().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_folder_too_long_for_a_socket_is_refused_untouched() {
+    let folder = tempfile::tempdir().expect("folder");
+    let long = folder.path().join("x".repeat(120));
+    let refused = Sandbox::open(&long, NO_WAIT, || {}).await;
+    assert!(matches!(refused, Err(StoreError::Local(_))), "{refused:?}");
+    assert!(!long.exists());
+}
