@@ -4,6 +4,7 @@
 
 mod names;
 mod restart;
+mod sandbox;
 mod schema;
 mod sources;
 
@@ -113,6 +114,8 @@ pub struct App {
     environment: Environment,
     options: Options,
     stage: Mutex<Stage>,
+    #[cfg(feature = "sandbox")]
+    sandbox: tokio::sync::OnceCell<Arc<crate::store::sandbox::Sandbox>>,
 }
 
 impl App {
@@ -135,7 +138,15 @@ impl App {
             ui.redact([secret.expose_secret()]);
         }
         config.warnings.iter().for_each(|warning| ui.warn(warning));
-        Ok(Self { ui, config, environment, options, stage: Mutex::new(Stage::NothingWritten) })
+        Ok(Self {
+            ui,
+            config,
+            environment,
+            options,
+            stage: Mutex::new(Stage::NothingWritten),
+            #[cfg(feature = "sandbox")]
+            sandbox: tokio::sync::OnceCell::new(),
+        })
     }
 
     /// Whether the embedded database stands for the configured one.

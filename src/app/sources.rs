@@ -172,14 +172,6 @@ impl App {
         Ok(Target::Url(url))
     }
 
-    #[cfg(not(feature = "sandbox"))]
-    async fn sandbox(&self) -> Result<Target, Error> {
-        Err(Error::Unsupported {
-            message: "this llmhub was built without the sandbox".to_owned(),
-            hint: "cargo install llmhub --features sandbox, or name a real database with --database-url".to_owned(),
-        })
-    }
-
     /// The variables of all flags: the shipped mapping and the profile's own.
     fn env_names(&self) -> Result<EnvMapping, Error> {
         let mut mapping = EnvMapping::shipped();

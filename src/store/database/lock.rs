@@ -11,7 +11,7 @@ use sqlx::Row;
 use tokio::time::{Instant, sleep};
 
 use crate::store::StoreError;
-use crate::store::postgres::{Session, Target};
+use crate::store::postgres::{Connections, Session, Target};
 
 use super::run::{Run, RunId};
 
@@ -66,28 +66,42 @@ impl Purpose {
 }
 
 /// The lock of a run; dropping it frees the lock with its connection.
-pub(super) struct RunLock {
-    session: Session,
+pub(super) enum RunLock {
+    /// Held by a connection of its own.
+    Held(Session),
+    /// Nobody else can reach the database: its only connection is the worker's.
+    Alone,
 }
 
 impl RunLock {
     /// Wait for the lock, at most `run.patience`, and tell once who is waited for.
     pub(super) async fn take(target: &Target, id: &RunId, run: &Run<'_>) -> Result<Self, StoreError> {
+        if target.connections() == Connections::One {
+            return Ok(Self::Alone);
+        }
         let name = format!("llmhub-db lock {} {}@{}", id.as_str(), run.operator.user, run.operator.host);
         let mut session = Session::open_as(target, &name).await?;
         session.begin_hold().await?;
         wait_for(&mut session, Purpose::Run, run).await?;
-        Ok(Self { session })
+        Ok(Self::Held(session))
     }
 
     /// See that the lock is still ours, before the next step.
     pub(super) async fn check(&mut self) -> Result<(), StoreError> {
-        self.session.ping().await.map_err(|failure| failure.into_store_error(self.session.place()))
+        match self {
+            Self::Held(session) => {
+                let alive = session.ping().await;
+                alive.map_err(|failure| failure.into_store_error(session.place()))
+            }
+            Self::Alone => Ok(()),
+        }
     }
 
     /// Give it back.
     pub(super) async fn release(self) {
-        self.session.abandon().await;
+        if let Self::Held(session) = self {
+            session.abandon().await;
+        }
     }
 }
 

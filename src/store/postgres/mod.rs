@@ -22,3 +22,4 @@ pub use users::{Identity, UserCount};
 pub(in crate::store) use failure::Failure;
 pub(in crate::store) use session::{Pace, Session, Transaction};
 pub(in crate::store) use settle::settle;
+pub(in crate::store) use target::Connections;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::store::StoreError;
 
 use super::failure::{Failure, Place};
-use super::target::Target;
+use super::target::{Occupied, Target};
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ enum DeadClientCheck {
 /// A connection.
 pub(in crate::store) struct Session {
     connection: PgConnection,
+    /// Given back after the connection: fields are dropped in this order.
+    occupied: Occupied,
     place: Place,
     check: DeadClientCheck,
     pace: Pace,
@@ -86,7 +88,7 @@ impl Session {
     /// Open a connection that the server lists as `name`.
     pub(in crate::store) async fn open_as(target: &Target, name: &str) -> Result<Self, StoreError> {
         let place = Place::of(target);
-        let connection = target.connect(&place, name).await?;
+        let (connection, occupied) = target.connect(&place, name).await?;
         let version = connection.server_version_num();
         if version.is_some_and(|version| version < 130_000) {
             return Err(StoreError::Unsupported {
@@ -96,7 +98,7 @@ impl Session {
         }
         let check =
             if version.is_some_and(|version| version >= 140_000) { DeadClientCheck::On } else { DeadClientCheck::Off };
-        Ok(Self { connection, place, check, pace: Pace::Quick })
+        Ok(Self { connection, occupied, place, check, pace: Pace::Quick })
     }
 
     /// The database, for messages.
@@ -234,7 +236,8 @@ impl Session {
     /// Say goodbye, so that the server is free of this session before the next one is opened.
     pub(in crate::store) async fn close(self) {
         // A goodbye that fails or hangs leaves the same state as one that arrives: the connection is gone.
-        let _ = timeout(Duration::from_secs(1), self.connection.close()).await;
+        let Self { connection, occupied: _until_closed, .. } = self;
+        let _ = timeout(Duration::from_secs(1), connection.close()).await;
     }
 
     async fn simple(&mut self, sql: String) -> Result<Option<PgRow>, Failure> {

@@ -13,13 +13,43 @@ use tokio::time::timeout;
 use crate::config::database_url::{DatabaseUrl, Host, Tls};
 use crate::store::StoreError;
 
+#[cfg(feature = "sandbox")]
+use crate::store::sandbox::{ConnectionSlot, Sandbox};
+
 use super::failure::{Failure, Place};
+
+/// The embedded engine starts a backend for each connection, some 150 ms; a busy machine takes longer.
+#[cfg(feature = "sandbox")]
+const SANDBOX_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A database that connections can be opened to.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A server, by its URL: any number of connections at once.
     Url(DatabaseUrl),
+    /// The embedded database: one connection at a time, a second one would hang.
+    #[cfg(feature = "sandbox")]
+    Sandbox(std::sync::Arc<Sandbox>),
+}
+
+/// What a connection occupies for as long as it is open.
+#[derive(Debug)]
+pub(super) enum Occupied {
+    /// Nothing that anybody else could need.
+    Nothing,
+    /// The sandbox's only slot.
+    #[cfg(feature = "sandbox")]
+    Slot { _slot: ConnectionSlot },
+}
+
+/// How many connections a target serves at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Connections {
+    /// As many as wanted.
+    Many,
+    /// One, and this process is its only client.
+    #[cfg_attr(not(feature = "sandbox"), allow(dead_code, reason = "only the sandbox serves one"))]
+    One,
 }
 
 /// The database without its password, as messages name it.
@@ -27,6 +57,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => url.fmt(f),
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(_) => f.write_str("the sandbox"),
         }
     }
 }
@@ -34,17 +66,39 @@ impl fmt::Display for Target {
 impl Target {
     /// Open a connection that the server lists as `name`, within the URL's time limit: the driver has none and would wait for
     /// ever on a server that accepts and says nothing.
-    pub(super) async fn connect(&self, place: &Place, name: &str) -> Result<PgConnection, StoreError> {
+    pub(super) async fn connect(&self, place: &Place, name: &str) -> Result<(PgConnection, Occupied), StoreError> {
         match self {
             Self::Url(url) => {
                 let options = options(url, name).await?;
-                let limit = url.connect_timeout();
-                match timeout(limit, options.connect()).await {
-                    Ok(Ok(connection)) => Ok(connection),
-                    Ok(Err(error)) => Err(Failure::of(error).into_store_error(place)),
-                    Err(_) => Err(silent(place, limit)),
-                }
+                Ok((open(&options, place, url.connect_timeout()).await?, Occupied::Nothing))
             }
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(sandbox) => {
+                let slot = sandbox.slot(SANDBOX_PATIENCE).await?;
+                let endpoint = slot.endpoint();
+                let options = PgConnectOptions::new_without_pgpass()
+                    .host("localhost")
+                    .socket(&endpoint.socket_dir)
+                    .port(endpoint.port)
+                    .username(endpoint.user)
+                    .database(endpoint.database)
+                    .password("")
+                    .application_name(name)
+                    .extra_float_digits(None)
+                    .statement_cache_capacity(0)
+                    .disable_statement_logging()
+                    .ssl_mode(PgSslMode::Disable);
+                Ok((open(&options, place, SANDBOX_PATIENCE).await?, Occupied::Slot { _slot: slot }))
+            }
+        }
+    }
+
+    /// How many connections may be open at once.
+    pub(in crate::store) fn connections(&self) -> Connections {
+        match self {
+            Self::Url(_) => Connections::Many,
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(_) => Connections::One,
         }
     }
 
@@ -52,7 +106,17 @@ impl Target {
     pub(super) fn application_name(&self) -> &str {
         match self {
             Self::Url(url) => url.application_name().unwrap_or("llmhub"),
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(_) => "llmhub",
         }
+    }
+}
+
+async fn open(options: &PgConnectOptions, place: &Place, limit: Duration) -> Result<PgConnection, StoreError> {
+    match timeout(limit, options.connect()).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(Failure::of(error).into_store_error(place)),
+        Err(_) => Err(silent(place, limit)),
     }
 }
 
