@@ -2,6 +2,7 @@
 //!
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
+mod cohorts;
 mod names;
 mod restart;
 mod sandbox;
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+pub use self::cohorts::Preview;
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Protection, Setting};
@@ -22,7 +24,7 @@ use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
 pub use crate::store::database::Applied;
 pub use crate::store::hub::{HubAnswer, HubFacts};
-pub use crate::store::postgres::DatabaseFacts;
+pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{
     Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, StoreError, Survey, Verdict, pick,
 };

@@ -238,18 +238,6 @@ impl App {
     }
 }
 
-impl App {
-    /// The ids of a user list, one per line.
-    ///
-    /// # Errors
-    /// [`Error::Store`] with the line of what cannot be an id.
-    pub fn user_list(&self, path: &Path) -> Result<Vec<String>, Error> {
-        let text = crate::store::files::read_text(path)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
-    }
-}
-
 fn distinct(sources: &[Source]) -> Vec<Source> {
     let mut distinct = Vec::new();
     for source in sources {

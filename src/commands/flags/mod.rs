@@ -5,6 +5,7 @@ mod change;
 mod compare;
 mod edit;
 mod inspect;
+mod preview;
 mod state_file;
 mod sync;
 mod undo;
@@ -33,6 +34,7 @@ pub enum Flags {
     #[command(subcommand)]
     Blacklist(change::Blacklist),
     Schedule(change::Schedule),
+    Preview(preview::Preview),
     History(inspect::History),
     Undo(undo::Undo),
     Diff(compare::Diff),
@@ -58,6 +60,7 @@ impl Flags {
             Self::Whitelist(args) => args.run(app, globals).await,
             Self::Blacklist(args) => args.run(app, globals).await,
             Self::Schedule(args) => args.run(app, globals).await,
+            Self::Preview(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app, globals).await,
             Self::Undo(args) => args.run(app, globals).await,
             Self::Diff(args) => args.run(app, globals).await,

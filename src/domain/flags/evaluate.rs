@@ -128,7 +128,7 @@ fn reason(flag: &Flag, user: Option<&str>, bucket: Option<u8>, now: DateTime) ->
 
 /// Whether the dates let anybody through, else why not. The start is looked at first, so that a start in the future shields
 /// an end that the hub cannot compare.
-fn gate(flag: &Flag, now: DateTime) -> Result<(), Reason> {
+pub(super) fn gate(flag: &Flag, now: DateTime) -> Result<(), Reason> {
     // The hub's clock counts microseconds.
     let now = now.with().nanosecond(0).build().unwrap_or(now);
     let bound = |stored: &Option<String>| match stored.as_deref().and_then(fromisoformat) {
@@ -158,7 +158,7 @@ fn by_percentage(stored: &StoredPercent, bucket: Option<u8>) -> Reason {
 }
 
 /// The bucket of `user` for the flag `key`, 0 to 99: MD5 of the UTF-8 bytes `user:key`, read as one big-endian number, modulo
-/// 100. Nothing is normalised, and nothing is allocated: a preview calls this for every user.
+/// 100. Nothing is normalised, and nothing is allocated.
 pub fn bucket(user: &str, key: &FlagKey) -> u8 {
     let digest = Md5::new().chain_update(user).chain_update(":").chain_update(key.as_str()).finalize();
     let remainder = u128::from_be_bytes(digest.into()) % 100;

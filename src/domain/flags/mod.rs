@@ -1,12 +1,15 @@
 //! What a feature flag is, who it is on for, and which edits of it are allowed.
 
+pub mod bucket;
 pub mod change;
+pub mod cohort;
 pub mod convergence;
 pub mod dates;
 pub mod env_names;
 pub mod evaluate;
 pub mod flag;
 pub mod ladder;
+pub mod md5_lanes;
 pub mod merge;
 pub mod python;
 

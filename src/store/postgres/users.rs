@@ -14,19 +14,31 @@ use super::flags::PostgresFlags;
 use super::session::Pace;
 
 /// Which column of `users` the hub is given as a user's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Identity {
     /// The e-mail address.
+    #[default]
     Email,
     /// The row's UUID.
     Id,
     /// The login name.
     Username,
     /// Keycloak's id.
+    #[value(name = "keycloak_id")]
     KeycloakId,
 }
 
 impl Identity {
+    /// The column's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Id => "id",
+            Self::Username => "username",
+            Self::KeycloakId => "keycloak_id",
+        }
+    }
+
     fn query(self) -> &'static str {
         match self {
             Self::Email => "SELECT email::text FROM users",
