@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Bits a number takes.
 const BITS: u64 = 3;
 
+/// Stretches of the words, each small enough for a core's own cache: numbers that are brought stretch by stretch do not wait
+/// for memory.
+pub const REGIONS: usize = 64;
+
 /// The words, a power of two.
 pub struct Slots {
     words: Vec<AtomicU64>,
@@ -26,6 +30,11 @@ impl Slots {
         Self::with_words(other.mask + 1)
     }
 
+    /// A few slots that stay in a core's own cache, to be asked first.
+    pub fn few() -> Self {
+        Self::with_words(1 << 14)
+    }
+
     fn with_words(count: u64) -> Self {
         Self { words: (0..count).map(|_| AtomicU64::new(0)).collect(), mask: count - 1 }
     }
@@ -36,6 +45,12 @@ impl Slots {
         let word = self.words.get((hash & self.mask) as usize)?;
         let bits = (0..BITS).fold(0, |bits, turn| bits | 1 << ((hash >> (21 + 6 * turn)) & 63));
         Some((word, bits))
+    }
+
+    /// Which stretch of the words the slot of `hash` lies in, 0 to [`REGIONS`] less one.
+    pub fn region(&self, hash: u64) -> usize {
+        // At most 2^21 words, so the product fits.
+        ((hash & self.mask) as usize * REGIONS) / self.words.len()
     }
 
     /// Take the slot of `hash`; whether it was taken before.

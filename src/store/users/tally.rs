@@ -12,7 +12,7 @@ use foldhash::quality::RandomState;
 
 use super::UserFile;
 use super::chunks::walk;
-use super::slots::{Slots, Taken};
+use super::slots::{REGIONS, Slots, Taken};
 use crate::domain::flags::bucket::RUN;
 use crate::domain::flags::cohort::{Cohort, Effect};
 use crate::store::StoreError;
@@ -51,9 +51,14 @@ impl Tally {
     }
 }
 
-/// Lines that wait to be hashed together.
+/// Hashes of one stretch that are brought to the slots together.
+const BROUGHT: usize = 1024;
+
+/// Lines that wait to be hashed together, and hashes that wait for their slots.
 struct Counter<'a> {
     cohort: &'a Cohort,
+    doubt: &'a Doubt,
+    waiting: Vec<Vec<u64>>,
     tally: Tally,
     text: String,
     ends: [usize; RUN],
@@ -61,11 +66,18 @@ struct Counter<'a> {
 }
 
 impl<'a> Counter<'a> {
-    fn new(cohort: &'a Cohort) -> Self {
-        Self { cohort, tally: Tally::default(), text: String::new(), ends: [0; RUN], held: 0 }
+    fn new(cohort: &'a Cohort, doubt: &'a Doubt) -> Self {
+        let waiting = (0..REGIONS).map(|_| Vec::with_capacity(BROUGHT)).collect();
+        Self { cohort, doubt, waiting, tally: Tally::default(), text: String::new(), ends: [0; RUN], held: 0 }
     }
 
-    fn push(&mut self, id: &str) {
+    fn push(&mut self, id: &str, hash: u64) {
+        if let Some(waiting) = self.waiting.get_mut(self.doubt.slots.region(hash)) {
+            waiting.push(hash);
+            if waiting.len() == BROUGHT {
+                self.doubt.bring(waiting);
+            }
+        }
         self.tally.padded += u64::from(id.starts_with(char::is_whitespace) || id.ends_with(char::is_whitespace));
         self.text.push_str(id);
         if let Some(end) = self.ends.get_mut(self.held) {
@@ -95,6 +107,30 @@ impl<'a> Counter<'a> {
     }
 }
 
+/// Which lines may be duplicates.
+struct Doubt {
+    slots: Slots,
+    suspects: Slots,
+    /// The same in few bits: most lines are no suspects, and need not wait for memory to be told.
+    hint: Slots,
+}
+
+impl Doubt {
+    fn about(lines: u64) -> Self {
+        let slots = Slots::for_about(lines);
+        Self { suspects: Slots::like(&slots), hint: Slots::few(), slots }
+    }
+
+    fn bring(&self, hashes: &mut Vec<u64>) {
+        for hash in hashes.drain(..) {
+            if self.slots.take(hash) == Taken::Again {
+                self.suspects.take(hash);
+                self.hint.take(hash);
+            }
+        }
+    }
+}
+
 /// Count the cohort of a list.
 ///
 /// # Errors
@@ -106,31 +142,32 @@ pub fn tally(users: &UserFile, cohort: &Cohort) -> Result<Tally, StoreError> {
     let hasher = RandomState::default();
     let mut total = Tally::default();
     for part in 0..parts {
-        let slots = Slots::for_about(lines / parts);
-        let suspects = Slots::like(&slots);
+        let doubt = Doubt::about(lines / parts);
         let counters = walk(
             users,
-            || Counter::new(cohort),
+            || Counter::new(cohort, &doubt),
             |counter, id| {
                 let hash = hasher.hash_one(id);
                 if part_of(hash, parts) == part {
-                    if slots.take(hash) == Taken::Again {
-                        suspects.take(hash);
-                    }
-                    counter.push(id);
+                    counter.push(id, hash);
                 }
                 Ok(())
             },
         )?;
-        drop(slots);
         for mut counter in counters {
             counter.flush();
+            counter.waiting.iter_mut().for_each(|waiting| doubt.bring(waiting));
             total.add(&counter.tally);
         }
+        let Doubt { slots, suspects, hint } = doubt;
+        drop(slots);
         let looks = suspects.count().div_ceil(SUSPECTS);
         for look in 0..looks {
             let belongs = |hash: u64| {
-                part_of(hash, parts) == part && suspects.has(hash) && part_of(hash.rotate_left(12), looks) == look
+                part_of(hash, parts) == part
+                    && hint.has(hash)
+                    && suspects.has(hash)
+                    && part_of(hash.rotate_left(12), looks) == look
             };
             surplus(users, cohort, &hasher, &belongs, &mut total)?;
         }
