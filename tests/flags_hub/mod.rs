@@ -4,8 +4,10 @@
 
 mod convergence;
 mod ladder;
+mod reading;
 mod session;
 mod tags;
+mod together;
 
 use serde_json::{Value, json};
 
