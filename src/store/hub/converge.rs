@@ -284,7 +284,11 @@ impl<'a> Address<'a> {
         let Ok(now) = read(self.hub, connection, self.patience()).await else {
             return Ok(());
         };
-        if now.tag.is_some() {
+        if let Some(tag) = now.tag.clone() {
+            // Then the reading without a tag was this process before it had one.
+            if !self.is_stale(&now) {
+                self.tally.planted(tag);
+            }
             return Ok(());
         }
         let auth = self.session.auth(&self.hub.transport, self.base).await?;

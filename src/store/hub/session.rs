@@ -84,9 +84,7 @@ impl Session {
             return Err(StoreError::Credentials(if self.is_anonymous() {
                 format!("{address} refused an anonymous write twice (text/plain 500, its sign for a CSRF failure)")
             } else {
-                format!(
-                    "{address} refused the session (text/plain 500, its sign for an expired login); nothing was written"
-                )
+                format!("{address} refused the session (text/plain 500, its sign for an expired login)")
             }));
         }
         self.renewed = true;

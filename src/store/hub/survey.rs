@@ -15,8 +15,10 @@ use crate::domain::flags::{Flag, Member};
 use crate::store::{Depth, Live, StoreError, Survey, Variant, Verdict};
 
 /// How long a probe may take before its process counts as silent. Shorter than a request's bound: a probe asks for what
-/// every healthy process answers at once, and a hung one must not eat the time budget of the others.
-pub const PROBE: Duration = Duration::from_secs(5);
+/// every healthy process answers at once, and a hung one must not eat the time budget of the others. Shorter also than the
+/// 5 s after which a hub closes an idle connection: the others of the batch wait for the slowest, and a repair is only
+/// counted on the connection that was read.
+pub const PROBE: Duration = Duration::from_secs(3);
 
 /// One address as the look found it.
 struct Look {
