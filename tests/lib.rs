@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods, reason = "the harness reads the environment that the runs are kept from")]
 
 mod architecture;
+mod contract;
 mod env_file;
+mod flags_db;
 mod flags_hub;
 mod hub_double;
 mod postgres_apply;

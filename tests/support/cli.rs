@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Secrets of the tests: searched for in everything that a run leaves behind.
-pub const CANARIES: [&str; 2] = ["canary-session-5e55", "canary-password-9a55"];
+pub const CANARIES: [&str; 3] = ["canary-session-5e55", "canary-password-9a55", super::postgres::CANARY_PASSWORD];
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
