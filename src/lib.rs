@@ -66,6 +66,9 @@ fn start(arguments: Vec<OsString>) -> u8 {
         Err(error) => return usage(&error, &arguments, color_env),
     };
     let ui = Arc::new(Ui::new(cli.globals.settings(color_env)));
+    if cli.globals.verbose >= 2 {
+        ui::trace::install(&ui);
+    }
     let Some(command) = cli.command else {
         return match ui.document(WELCOME) {
             Ok(()) => 0,

@@ -19,7 +19,7 @@ use jiff::tz::TimeZone;
 pub use self::cohorts::Preview;
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
-use crate::config::{Config, Credential, Environment, Protection, Setting};
+use crate::config::{Config, Credential, Environment, Origin, Protection, Setting};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
 pub use crate::store::database::Applied;
@@ -140,6 +140,12 @@ impl App {
             ui.redact([secret.expose_secret()]);
         }
         config.warnings.iter().for_each(|warning| ui.warn(warning));
+        if password_was_typed(&config) {
+            ui.warn(
+                "the password in --database-url can be read by every user of this machine while the command runs; use \
+                 LLMHUB_DATABASE_URL or a profile",
+            );
+        }
         Ok(Self {
             ui,
             config,
@@ -330,6 +336,16 @@ impl App {
     /// [`Error::Store`].
     pub fn write_file(&self, path: &Path, text: &str) -> Result<(), Error> {
         Ok(crate::store::files::write_text(path, text)?)
+    }
+}
+
+fn password_was_typed(config: &Config) -> bool {
+    use secrecy::ExposeSecret;
+    match &config.database {
+        Some(Setting { value: Credential::Text(url), origin: Origin::Flag(_) }) => {
+            DatabaseUrl::parse(url.expose_secret()).is_ok_and(|url| url.password().is_some())
+        }
+        _ => false,
     }
 }
 

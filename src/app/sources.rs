@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{App, REQUEST, WRITE};
 use crate::config::database_url::DatabaseUrl;
-use crate::config::{Available, Credential, Origin, Setting, SourceName};
+use crate::config::{Available, Credential, HubUrl, Origin, Setting, SourceName};
 use crate::domain::flags::env_names::{EnvMapping, EnvNames};
 use crate::domain::flags::{FlagKey, FlagKeyError};
 use crate::error::Error;
@@ -117,6 +117,13 @@ impl App {
             return Err(missing(self, Source::Hub));
         };
         let session = config.session.as_ref().map(|session| self.credential(session, "session token")).transpose()?;
+        let clear = |url: &&HubUrl| url.url().scheme() == "http" && !url.is_loopback();
+        if let (Some(_), Some(url)) = (&session, addresses.value.iter().find(clear)) {
+            return Err(Error::Refused {
+                message: format!("the session token would travel to {url} in clear text"),
+                hint: "use an https:// address, or a tunnel to a loopback one".to_owned(),
+            });
+        }
         let identity_flag = config.identity_flag.as_ref().and_then(|name| name.value.parse().ok());
         let request_timeout = self.options.timeout.map_or(REQUEST, |timeout| REQUEST.min(timeout));
         Ok(HubFlags::new(HubOptions {

@@ -7,6 +7,7 @@
 mod page;
 mod terminal;
 mod text;
+pub mod trace;
 mod view;
 
 use std::io::{self, IsTerminal, Write};
@@ -177,6 +178,11 @@ impl Ui {
         if self.volume >= Volume::Verbose {
             self.say("detail", Tone::Dim, text);
         }
+    }
+
+    /// A line of the trace that `-vv` asks for.
+    pub fn trace(&self, line: &str) {
+        self.write_err(&format!("{}\n", clean(line).trim_end()));
     }
 
     /// Why the command failed. With `-o json` and friends the same goes to stdout as the one document.

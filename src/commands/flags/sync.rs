@@ -10,6 +10,7 @@ use super::state_file::{self, Wanted};
 use super::view::WriteView;
 use crate::app::{Answer, App, Depth, FlagStore, Source, StoreError};
 use crate::commands::Globals;
+use crate::domain::flags::dates::canonical;
 use crate::domain::flags::ladder::{Steps, Target};
 use crate::domain::flags::{Change, Flag, FlagKey, Member, StoredPercent};
 use crate::error::Error;
@@ -180,7 +181,11 @@ impl Sync {
                 hint: format!("look first: llmhub flags diff --between {}", self.from),
             });
         }
-        let flags = survey.variants.pop().map(|variant| variant.flags).unwrap_or_default();
+        let mut flags = survey.variants.pop().map(|variant| variant.flags).unwrap_or_default();
+        for flag in &mut flags {
+            flag.start = canonical(flag.start.as_deref());
+            flag.end = canonical(flag.end.as_deref());
+        }
         let mut wanted = Vec::new();
         for name in &self.names {
             wanted.push(crate::app::pick(self.from, flags.clone(), name)?);

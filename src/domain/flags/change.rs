@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::dates::canonical;
 use super::flag::{Flag, Percent};
 
 /// One of the two user lists.
@@ -106,7 +107,8 @@ impl Member {
         }
     }
 
-    /// Whether two flags mean the same by this member: lists as sets, everything else by value.
+    /// Whether two flags mean the same by this member: lists as sets, dates by the moment that the hub reads, everything else
+    /// by value.
     pub fn same(self, one: &Flag, other: &Flag) -> bool {
         fn same_set(one: &Option<Vec<String>>, other: &Option<Vec<String>>) -> bool {
             match (one, other) {
@@ -123,8 +125,8 @@ impl Member {
             Self::Blacklist => same_set(&one.blacklist, &other.blacklist),
             Self::Enabled => one.enabled == other.enabled,
             Self::Percentage => one.percentage == other.percentage,
-            Self::Start => one.start == other.start,
-            Self::End => one.end == other.end,
+            Self::Start => canonical(one.start.as_deref()) == canonical(other.start.as_deref()),
+            Self::End => canonical(one.end.as_deref()) == canonical(other.end.as_deref()),
             Self::Description => one.description == other.description,
             Self::Tags => one.tags == other.tags,
             Self::Owner => one.owner == other.owner,
@@ -273,8 +275,8 @@ pub fn narrows(before: &Flag, after: &Flag) -> bool {
         && after.exposure() <= before.exposure()
         && subset(after.white(), before.white())
         && subset(before.black(), after.black())
-        && before.start == after.start
-        && before.end == after.end
+        && Member::Start.same(before, after)
+        && Member::End.same(before, after)
 }
 
 #[cfg(test)]

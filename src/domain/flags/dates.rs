@@ -62,6 +62,16 @@ pub fn lint(bound: Bound, stored: Option<&str>) -> Option<DateProblem> {
     }
 }
 
+/// The stored bound in the one form that every source and every Python reads: no date at all for an empty one, and
+/// `YYYY-MM-DDTHH:MM:SS` for what the hub can read. What it cannot read stays as it is.
+pub fn canonical(stored: Option<&str>) -> Option<String> {
+    let stored = stored.filter(|text| !text.is_empty())?;
+    Some(match fromisoformat(stored) {
+        Some(IsoDate::Naive(moment)) => moment.to_string(),
+        Some(IsoDate::Aware) | None => stored.to_owned(),
+    })
+}
+
 /// What is wrong with the schedule of `flag`, in words for a person; empty when the hub does what is written there.
 pub fn problems(flag: &Flag) -> Vec<String> {
     let ends = [(Bound::Start, flag.start.as_deref()), (Bound::End, flag.end.as_deref())];

@@ -179,6 +179,7 @@ impl Connection {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
+        let (verb, path) = (method.clone(), url.path().to_owned());
         let mut request = self.client.request(method, url).header(CACHE_CONTROL, "no-cache");
         if !query.is_empty() {
             request = request.query(query);
@@ -191,12 +192,14 @@ impl Connection {
         }
         let response = request.send().await.map_err(|error| {
             let why = reason(&error);
+            tracing::debug!(%verb, path, why, "no answer");
             if error.is_connect() || error.is_builder() { CallError::NotSent(why) } else { CallError::Lost(why) }
         })?;
         let local = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
         let same_connection = self.local.is_none() || self.local == local;
         self.local = local;
         let mut answer = Answer::head(response.status(), response.headers(), same_connection);
+        tracing::debug!(%verb, path, status = answer.status.as_u16(), request_id = answer.request_id, ?local, "answered");
         answer.body = read_body(response).await.map_err(CallError::Lost)?;
         Ok(answer)
     }

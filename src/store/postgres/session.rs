@@ -89,6 +89,7 @@ impl Session {
     pub(in crate::store) async fn open_as(target: &Target, name: &str) -> Result<Self, StoreError> {
         let place = Place::of(target);
         let (connection, occupied) = target.connect(&place, name).await?;
+        tracing::debug!(%place, version = connection.server_version_num(), "connected");
         let version = connection.server_version_num();
         if version.is_some_and(|version| version < 130_000) {
             return Err(StoreError::Unsupported {
