@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use self::page::{Page, Tone};
 pub use self::terminal::{Consent, Refusal};
-pub use self::text::{Redactor, clean};
+pub use self::text::{Redactor, clean, escape_json, is_wild};
 pub use self::view::{Format, View};
 
 /// When colour is used (craft.md 1.4, point 15).
