@@ -138,7 +138,7 @@ impl Ui {
     /// As [`Ui::show`]; a closed pipe is `BrokenPipe` here, so that an endless stream ends.
     pub fn stream<V: Serialize>(&self, value: &V) -> io::Result<()> {
         let line = serde_json::to_string(value).map_err(io::Error::other)?;
-        self.write_out(&format!("{}\n", self.blot(&text::escape_json(&line))))
+        self.write_out(&format!("{}\n", self.blot(&escape_json(&line))))
     }
 
     /// A document that is text already, such as a completion script.
