@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub use self::page::{Page, Tone};
 pub use self::terminal::{Consent, Refusal};
-pub use self::text::{Redactor, clean};
+pub use self::text::{Redactor, clean, escape_json, is_wild};
 pub use self::view::{Format, View};
 
 /// When colour is used (craft.md 1.4, point 15).
@@ -139,7 +139,7 @@ impl Ui {
     /// As [`Ui::show`]; a closed pipe is `BrokenPipe` here, so that an endless stream ends.
     pub fn stream<V: Serialize>(&self, value: &V) -> io::Result<()> {
         let line = serde_json::to_string(value).map_err(io::Error::other)?;
-        self.write_out(&format!("{}\n", self.blot(&line)))
+        self.write_out(&format!("{}\n", self.blot(&escape_json(&line))))
     }
 
     /// A document that is text already, such as a completion script.

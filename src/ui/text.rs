@@ -6,6 +6,28 @@ pub fn clean(text: &str) -> String {
     text.chars().filter(|c| !is_control(*c)).collect()
 }
 
+/// The same JSON text with those characters as `\u` escapes: the value stays whole for a program, and a terminal that shows
+/// it sees plain text. JSON itself only asks for C0 to be escaped. Outside of strings none of them can stand.
+pub fn escape_json(text: &str) -> String {
+    if !text.contains(is_control) {
+        return text.to_owned();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_control(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Whether the text holds any of those characters.
+pub fn is_wild(text: &str) -> bool {
+    text.contains(is_control)
+}
+
 fn is_control(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -68,6 +90,15 @@ mod tests {
         ] {
             assert_eq!(clean(dirty), expected, "{dirty:?}");
         }
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_loses_what_drives_a_terminal() {
+        let value = serde_json::json!({"a": "ü\u{9b}31m\u{202e}x\u{7f}\u{2028}\u{1b}"});
+        let escaped = escape_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!is_wild(&escaped), "{escaped:?}");
+        assert!(escaped.contains("ü\\u009b31m\\u202ex\\u007f\\u2028\\u001b"), "{escaped}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]

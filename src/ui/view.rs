@@ -8,6 +8,7 @@ use std::io;
 use serde::Serialize;
 
 use super::page::{Page, Style};
+use super::text::{escape_json, is_wild};
 
 /// `-o`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -64,8 +65,9 @@ pub(super) fn data<T: Serialize>(value: &T, format: Format) -> io::Result<String
             if !text.ends_with('\n') {
                 text.push('\n');
             }
-            Ok(text)
+            // YAML lets some of them stand as they are. A JSON text is a YAML text too, and can escape them all.
+            if is_wild(&text) { data(&value, Format::Json) } else { Ok(text) }
         }
-        _ => serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(io::Error::other),
+        _ => serde_json::to_string_pretty(value).map(|text| escape_json(&text) + "\n").map_err(io::Error::other),
     }
 }

@@ -3,6 +3,7 @@
 //! What a command says is compared with what the double holds and with the requests that it saw.
 
 mod convergence;
+mod faults;
 mod ladder;
 mod reading;
 mod session;

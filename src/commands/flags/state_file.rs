@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::domain::flags::dates::Moment;
 use crate::domain::flags::{Flag, FlagKey, Member, Percent};
 use crate::error::{Error, nearest};
-use crate::ui::{Page, View};
+use crate::ui::{Page, View, escape_json, is_wild};
 
 /// One flag of the file.
 #[derive(Clone, Debug)]
@@ -187,6 +187,8 @@ impl StateView {
 
 fn literal(value: &Value) -> String {
     match value {
+        // TOML allows C1 and bidirectional controls as they are. A JSON string is a TOML string too, and can escape them all.
+        Value::String(text) if is_wild(text) => escape_json(&value.to_string()),
         Value::String(text) => toml_edit::Value::from(text.as_str()).to_string(),
         Value::Array(items) if items.is_empty() => "[]".to_owned(),
         Value::Array(items) => {

@@ -223,6 +223,12 @@ impl<'a> Address<'a> {
                     answer.reference()
                 )));
             }
+            // Whoever answered may have passed the write on: the next read tells.
+            201..=299 => {
+                self.lost += 1;
+                self.tally.repair(Repair::Lost);
+                return Ok(());
+            }
             500..=599 => {
                 // It may have been stored all the same: the next read tells.
                 self.refusals += 1;
