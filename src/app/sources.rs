@@ -2,6 +2,7 @@
 //!
 //! Reads take the first that is configured of hub, db, env. Writes never guess (DESIGN 1).
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::store::env_file::EnvFlags;
 use crate::store::hub::{HubFlags, HubOptions};
 use crate::store::postgres::{PostgresFlags, Target};
-use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source};
+use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source, StoreError};
 
 impl App {
     /// The sources that are configured, in the order in which reads prefer them.
@@ -247,14 +248,43 @@ impl App {
 }
 
 impl App {
-    /// The ids of a user list, one per line.
+    /// The ids of a user list, one per line; says what is odd about it.
     ///
     /// # Errors
     /// [`Error::Store`] with the line of what cannot be an id.
     pub fn user_list(&self, path: &Path) -> Result<Vec<String>, Error> {
+        let name = path.display();
         let text = crate::store::files::read_text(path)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+        let mut ids = Vec::new();
+        let mut seen = HashSet::new();
+        let (mut duplicates, mut padded) = (0_usize, 0_usize);
+        for (index, line) in text.split('\n').enumerate() {
+            let id = line.strip_suffix('\r').unwrap_or(line);
+            if id.is_empty() {
+                continue;
+            }
+            if id.chars().any(char::is_control) {
+                let message = format!("{name}:{}: the id holds control characters", index + 1);
+                return Err(StoreError::Refused(message).into());
+            }
+            if seen.insert(id) {
+                padded += usize::from(id.trim() != id);
+                ids.push(id.to_owned());
+            } else {
+                duplicates += 1;
+            }
+        }
+        if ids.is_empty() {
+            return Err(StoreError::Refused(format!("{name} holds no user id")).into());
+        }
+        if duplicates > 0 {
+            self.ui.note(&format!("{duplicates} lines repeat an id; each counts once"));
+        }
+        if padded > 0 {
+            self.ui.warn(&format!("{padded} ids have blanks around them, which makes them other users"));
+        }
+        Ok(ids)
     }
 }
 
