@@ -8,6 +8,8 @@ mod contract;
 mod env_file;
 mod flags_db;
 mod flags_hub;
+mod flags_input;
+mod flags_sources;
 mod hub_double;
 mod postgres_apply;
 mod postgres_store;

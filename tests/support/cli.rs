@@ -155,6 +155,7 @@ pub struct Started {
 }
 
 impl Started {
+    #[allow(dead_code, reason = "for tests that stop and continue a run")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
