@@ -5,6 +5,7 @@
 
 mod architecture;
 mod env_file;
+mod exit_codes;
 mod hub_double;
 mod postgres_apply;
 mod postgres_store;
