@@ -9,4 +9,6 @@ mod exit_codes;
 mod hub_double;
 mod postgres_apply;
 mod postgres_store;
+mod profile;
+mod prompts;
 mod support;
