@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the harness reads the environment that the runs are kept from")]
 
 mod architecture;
+mod docs;
 mod env_file;
 mod exit_codes;
 mod hub_double;
