@@ -8,6 +8,7 @@ mod docs;
 mod env_file;
 mod exit_codes;
 mod hub_double;
+mod output;
 mod postgres_apply;
 mod postgres_store;
 mod profile;
