@@ -256,7 +256,8 @@ impl Error {
                 Source::Env => "--env-file PATH".to_owned(),
             },
             Self::AmbiguousWrite(sources) => {
-                format!("--via {} (in the order in which to write), or `write = [...]` in the profile", words(sources))
+                let list = sources.iter().map(|source| source.word()).collect::<Vec<_>>().join(",");
+                format!("--via {list} (in the order in which to write), or `write = [...]` in the profile")
             }
             Self::FlagNotFound { .. } => "llmhub flags list".to_owned(),
             Self::ReasonNeeded(_) => "--reason 'why this is right'".to_owned(),

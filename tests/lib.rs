@@ -5,12 +5,17 @@
 
 mod architecture;
 mod contract;
+mod docs;
 mod env_file;
+mod exit_codes;
 mod flags_db;
 mod flags_hub;
 mod flags_input;
 mod flags_sources;
 mod hub_double;
+mod output;
 mod postgres_apply;
 mod postgres_store;
+mod profile;
+mod prompts;
 mod support;

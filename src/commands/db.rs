@@ -9,6 +9,8 @@ use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
 
 /// Bring the database's schema up to date
+///
+/// Example: llmhub db apply --dry-run
 #[derive(Debug, Subcommand)]
 pub enum Db {
     Apply(Apply),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command, CommandFactory};
 
 use super::Cli;
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, EXIT_CODES};
 use crate::error::Error;
 
 /// Print the manual page, or write one page per command into a folder
@@ -47,5 +47,15 @@ fn page(command: &Command) -> Result<String, Error> {
     let mut bytes = Vec::new();
     let rendered = clap_mangen::Man::new(command.clone()).render(&mut bytes);
     rendered.map_err(|error| Error::Bug(format!("a manual page cannot be rendered: {error}")))?;
+    bytes.extend_from_slice(exit_status().as_bytes());
     String::from_utf8(bytes).map_err(|_| Error::Bug("a manual page is not text".to_owned()))
+}
+
+/// The exit table, for every page: what a status means is looked up where the command is.
+fn exit_status() -> String {
+    let mut section = ".SH \"EXIT STATUS\"\n".to_owned();
+    for (code, meaning) in EXIT_CODES {
+        section.push_str(&format!(".TP\n{code}\n{meaning}\n"));
+    }
+    section
 }

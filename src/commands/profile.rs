@@ -12,9 +12,13 @@ use crate::error::Error;
 use crate::ui::{Page, Tone, View};
 
 /// Look at the configuration and choose a profile
+///
+/// Example: llmhub profile show
 #[derive(Debug, Subcommand)]
 pub enum Profile {
     /// List the profiles
+    ///
+    /// Example: llmhub profile list
     List,
     /// Print every setting with its value and origin, secrets masked
     ///
@@ -28,12 +32,16 @@ pub enum Profile {
         name: String,
     },
     /// Write a commented llmhub.toml into the current folder; an existing file is left as it is
+    ///
+    /// Example: llmhub profile init
     Init {
         /// Another path for the file
         #[arg(default_value = "llmhub.toml")]
         path: PathBuf,
     },
     /// Allow ./llmhub.toml (or another file) to run commands and name protected profiles; asks first
+    ///
+    /// Example: llmhub profile trust
     Trust {
         /// The file
         path: Option<PathBuf>,

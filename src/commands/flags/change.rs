@@ -188,10 +188,16 @@ enum ListEdit {
 #[derive(Debug, Subcommand)]
 pub enum Whitelist {
     /// Put users on the white list
+    ///
+    /// Example: llmhub flags whitelist add unified_llm_hub ana@example.com
     Add(Users),
     /// Take users off the white list
+    ///
+    /// Example: llmhub flags whitelist remove unified_llm_hub ana@example.com
     Remove(Users),
     /// Print the white list
+    ///
+    /// Example: llmhub flags whitelist list unified_llm_hub
     List(super::inspect::UserList),
 }
 
@@ -211,10 +217,16 @@ impl Whitelist {
 #[derive(Debug, Subcommand)]
 pub enum Blacklist {
     /// Put users on the black list
+    ///
+    /// Example: llmhub flags blacklist add unified_llm_hub ana@example.com
     Add(Users),
     /// Take users off the black list
+    ///
+    /// Example: llmhub flags blacklist remove unified_llm_hub ana@example.com
     Remove(Users),
     /// Print the black list
+    ///
+    /// Example: llmhub flags blacklist list unified_llm_hub
     List(super::inspect::UserList),
 }
 

@@ -11,7 +11,7 @@ use super::words::describe;
 use crate::app::{Answer, App, Depth, Edit, FlagStore, Live, Note, Saved, Source, Stance, StoreError, Verdict, pick};
 use crate::commands::Globals;
 use crate::domain::flags::merge::{Merged, merge};
-use crate::domain::flags::{Change, Flag, FlagKey, differences};
+use crate::domain::flags::{Change, Flag, FlagKey, Member, differences};
 use crate::error::{Error, Stage};
 
 /// How often a lost race is decided again before it is reported.
@@ -239,6 +239,10 @@ fn say(app: &App, plan: &Plan) {
     for warning in &plan.decision.warnings {
         app.ui.warn(warning);
     }
+    say_apart(app, plan);
+}
+
+fn say_apart(app: &App, plan: &Plan) {
     if !plan.merged.left_apart.is_empty() {
         let members: Vec<&str> = plan.merged.left_apart.iter().map(|member| member.name()).collect();
         app.ui.warn(&format!("the hub's processes disagree in {}; that is left as it is", members.join(", ")));
@@ -278,15 +282,19 @@ async fn write_all(
         }
         app.stage(Stage::Writing(source.word().to_owned()));
         let before = plan.before().clone();
+        let members = plan.decision.change.members();
         match attempt(app, intent, plan, note).await {
             Ok(saved) => {
                 saved.notes.iter().for_each(|note| app.ui.note(note));
                 view.results.push(result(source, &saved));
                 if wanted.is_none() {
+                    // A hub is read back at another process: what differs there and was not edited is no part of this change.
+                    let after =
+                        if source == Source::Hub { edited(&before, &saved.after, &members) } else { saved.after };
                     view.before = FlagView::new(&before, source);
-                    view.after = FlagView::new(&saved.after, source);
-                    view.summary = describe(&before, &saved.after);
-                    wanted = Some((before, saved.after, source));
+                    view.after = FlagView::new(&after, source);
+                    view.summary = describe(&before, &after);
+                    wanted = Some((before, after, source));
                 }
             }
             Err(error) => {
@@ -319,6 +327,12 @@ async fn write_all(
     })
 }
 
+fn edited(before: &Flag, read_back: &Flag, members: &[Member]) -> Flag {
+    let mut after = before.clone();
+    members.iter().for_each(|member| member.copy(read_back, &mut after));
+    after
+}
+
 fn is_partial(result: &ResultView) -> bool {
     result.live.as_ref().is_some_and(|live: &Live| live.verdict == Verdict::Partial)
 }
@@ -337,6 +351,7 @@ async fn attempt(app: &App, intent: &Intent<'_>, mut plan: Plan, note: &Note) ->
             result => return result.map_err(Error::from),
         }
         plan = self::plan(&plan.store, intent, known.clone()).await?;
+        say_apart(app, &plan);
     }
     Ok(plan.store.save(&plan.edit(), note).await?)
 }

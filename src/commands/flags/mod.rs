@@ -20,6 +20,8 @@ use crate::app::{Answer, App};
 use crate::error::Error;
 
 /// Look at flags and change them, on a running hub, in Postgres or in the hub's .env
+///
+/// Example: llmhub flags list --hub http://localhost:8084
 #[derive(Debug, Subcommand)]
 pub enum Flags {
     List(inspect::List),
