@@ -1,5 +1,6 @@
 //! The verbs that change one flag: each builds a [`Change`] and says what it means. `edit` does the rest.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -247,23 +248,16 @@ async fn edit_list(app: &App, globals: &Globals, args: Users, list: ListName, ed
             ListEdit::Add => Change::Add(list, users.clone()),
             ListEdit::Remove => Change::Remove(list, users.clone()),
         });
-        let blocked: Vec<String> =
-            users.iter().filter(|user| states.iter().any(|flag| flag.black().contains(user))).cloned().collect();
+        let blocked = on_list(&users, states.iter().map(Flag::black)).0;
         if matches!((list, edit), (ListName::White, ListEdit::Add)) && !blocked.is_empty() {
             decision
                 .warnings
                 .push(format!("on the black list too, which wins: {} stay off", super::view::people(&blocked)));
         }
-        let absent: Vec<String> = users
-            .iter()
-            .filter(|user| {
-                !states.iter().any(|flag| match list {
-                    ListName::White => flag.white().contains(user),
-                    ListName::Black => flag.black().contains(user),
-                })
-            })
-            .cloned()
-            .collect();
+        let absent = match list {
+            ListName::White => on_list(&users, states.iter().map(Flag::white)).1,
+            ListName::Black => on_list(&users, states.iter().map(Flag::black)).1,
+        };
         if matches!(edit, ListEdit::Remove) && !absent.is_empty() {
             decision.notes.push(format!("not on the {}: {}", list.word(), super::view::people(&absent)));
         }
@@ -274,6 +268,12 @@ async fn edit_list(app: &App, globals: &Globals, args: Users, list: ListName, ed
         ListName::Black => "blacklist",
     };
     execute(app, globals, verb(operation), Intent { key: args.name.clone(), decide: Box::new(decide) }).await
+}
+
+/// The users who are on any of these lists, and those who are on none.
+fn on_list<'a>(users: &[String], lists: impl Iterator<Item = &'a [String]>) -> (Vec<String>, Vec<String>) {
+    let listed: HashSet<&str> = lists.flatten().map(String::as_str).collect();
+    users.iter().cloned().partition(|user| listed.contains(user.as_str()))
 }
 
 /// Set or clear the dates between which a flag may be on

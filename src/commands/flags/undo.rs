@@ -4,6 +4,7 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 
 use super::edit::{Asking, Decision, Intent, Verb, execute};
+use super::words::without;
 use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete, quote};
 use crate::domain::flags::{Change, Flag, FlagKey, Member, differences};
@@ -80,8 +81,8 @@ pub fn command(before: &Flag, after: &Flag, source: Source) -> Option<String> {
         return None;
     };
     let name = quote(before.key.as_str());
-    let users = |from: &[String], without: &[String]| {
-        let users: Vec<String> = from.iter().filter(|user| !without.contains(user)).map(|user| quote(user)).collect();
+    let users = |from: &[String], other: &[String]| {
+        let users: Vec<String> = without(from, other).iter().map(|user| quote(user)).collect();
         (!users.is_empty() && users.len() <= 20).then(|| users.join(" "))
     };
     let list = |word: &str, old: &[String], new: &[String]| match (users(new, old), users(old, new)) {

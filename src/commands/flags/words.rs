@@ -1,5 +1,7 @@
 //! A change in words, for questions, results and the history.
 
+use std::collections::HashSet;
+
 use super::view::people;
 use crate::domain::flags::{Flag, Member, differences};
 
@@ -14,8 +16,7 @@ pub fn describe(before: &Flag, after: &Flag) -> Vec<String> {
             Member::Whitelist => (before.white(), after.white()),
             _ => (before.black(), after.black()),
         };
-        let added: Vec<String> = new.iter().filter(|user| !old.contains(user)).cloned().collect();
-        let removed: Vec<String> = old.iter().filter(|user| !new.contains(user)).cloned().collect();
+        let (added, removed) = (without(new, old), without(old, new));
         if !added.is_empty() {
             lines.push(format!("{name} + {}", people(&added)));
         }
@@ -32,6 +33,12 @@ pub fn describe(before: &Flag, after: &Flag) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The entries of `list` that are not in `other`. Through a set: a list may hold a hundred thousand users.
+pub fn without(list: &[String], other: &[String]) -> Vec<String> {
+    let other: HashSet<&str> = other.iter().map(String::as_str).collect();
+    list.iter().filter(|user| !other.contains(user.as_str())).cloned().collect()
 }
 
 fn plain(value: &serde_json::Value) -> String {

@@ -23,7 +23,8 @@ pub const PROBE: Duration = Duration::from_secs(3);
 /// One address as the look found it.
 struct Look {
     tally: Tally,
-    readings: Vec<Listing>,
+    /// Each distinct state once, first seen first: lists may be long, and a sample reads them some sixty times.
+    states: Vec<Variant>,
     failure: Option<StoreError>,
 }
 
@@ -61,6 +62,21 @@ fn same(one: &[Flag], other: &[Flag]) -> bool {
         })
 }
 
+/// Add what was seen to the states known so far.
+fn count(variants: &mut Vec<Variant>, seen: Variant) {
+    match variants.iter_mut().find(|variant| same(&variant.flags, &seen.flags)) {
+        Some(variant) => {
+            variant.reads += seen.reads;
+            for place in seen.addresses {
+                if !variant.addresses.contains(&place) {
+                    variant.addresses.push(place);
+                }
+            }
+        }
+        None => variants.push(seen),
+    }
+}
+
 /// See [`crate::store::FlagStore::survey`].
 pub async fn survey(hub: &HubFlags, depth: Depth) -> Result<Survey, StoreError> {
     let looks = join_all(hub.options.addresses.iter().map(|base| look(hub, base, depth))).await;
@@ -70,24 +86,14 @@ pub async fn survey(hub: &HubFlags, depth: Depth) -> Result<Survey, StoreError> 
     let mut parts = Vec::new();
     for (base, look) in hub.options.addresses.iter().zip(looks) {
         let place = address(base).to_owned();
-        if look.readings.is_empty() {
+        if look.states.is_empty() {
             let failure = look.failure.unwrap_or_else(|| StoreError::Unreachable(format!("{place} does not answer")));
             unreachable.push(failure.to_string());
             first_failure.get_or_insert(failure);
             parts.push((place, look.tally, Outcome::Partial(Cause::Silent)));
             continue;
         }
-        for listing in look.readings {
-            match variants.iter_mut().find(|variant| same(&variant.flags, &listing.flags)) {
-                Some(variant) => {
-                    variant.reads += 1;
-                    if !variant.addresses.contains(&place) {
-                        variant.addresses.push(place.clone());
-                    }
-                }
-                None => variants.push(Variant { flags: listing.flags, reads: 1, addresses: vec![place.clone()] }),
-            }
-        }
+        look.states.into_iter().for_each(|state| count(&mut variants, state));
         // Too few clean reads for a sample: some were not answered.
         let outcome = look.tally.outcome().unwrap_or(Outcome::Partial(Cause::Silent));
         parts.push((place, look.tally, outcome));
@@ -109,7 +115,7 @@ pub async fn survey(hub: &HubFlags, depth: Depth) -> Result<Survey, StoreError> 
 }
 
 async fn look(hub: &HubFlags, base: &Url, depth: Depth) -> Look {
-    let mut look = Look { tally: Tally::new(hub.options.workers), readings: Vec::new(), failure: None };
+    let mut look = Look { tally: Tally::new(hub.options.workers), states: Vec::new(), failure: None };
     let wanted = match depth {
         Depth::Glance => BATCH,
         Depth::Sample => sample_size(look.tally.workers()),
@@ -127,10 +133,10 @@ async fn look(hub: &HubFlags, base: &Url, depth: Depth) -> Look {
         for (_, listing) in batch {
             match listing {
                 Ok(listing) => {
-                    let first = look.readings.first().is_none_or(|first| same(&first.flags, &listing.flags));
-                    let tag = listing.tag.clone();
-                    look.tally.read(if first { Reading::Clean(tag) } else { Reading::Stale(tag) });
-                    look.readings.push(listing);
+                    let first = look.states.first().is_none_or(|first| same(&first.flags, &listing.flags));
+                    look.tally.read(if first { Reading::Clean(listing.tag) } else { Reading::Stale(listing.tag) });
+                    let addresses = vec![address(base).to_owned()];
+                    count(&mut look.states, Variant { flags: listing.flags, reads: 1, addresses });
                 }
                 Err(error) => {
                     look.tally.read(super::converge::reading_of(&error));
@@ -138,7 +144,7 @@ async fn look(hub: &HubFlags, base: &Url, depth: Depth) -> Look {
                 }
             }
         }
-        if look.readings.is_empty() {
+        if look.states.is_empty() {
             return look;
         }
     }
