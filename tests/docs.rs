@@ -17,9 +17,6 @@ const NOT_RUN: [(&str, &str); 4] = [
     ("export LLMHUB_HUB_URL=", "a placeholder; the world's own hub takes its place"),
 ];
 
-/// What is documented and not built yet; once the binary knows it, it must be taken off this list.
-const NOT_YET: [&str; 1] = ["flags preview"];
-
 struct World {
     hub: Hub,
     database: Database,
@@ -61,10 +58,6 @@ impl World {
     #[track_caller]
     fn follow(&self, line: &str, sources: &str) {
         if NOT_RUN.iter().any(|(start, _)| line.starts_with(start)) {
-            return;
-        }
-        if let Some(missing) = NOT_YET.iter().find(|missing| line.starts_with(&format!("llmhub {missing}"))) {
-            self.home.line(&format!("help {missing}")).exits(4);
             return;
         }
         let (status, text) = self.shell(line, sources);

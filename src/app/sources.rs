@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::store::env_file::EnvFlags;
 use crate::store::hub::{HubFlags, HubOptions};
 use crate::store::postgres::{PostgresFlags, Target};
-use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source, StoreError};
+use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source};
 
 impl App {
     /// The sources that are configured, in the order in which reads prefer them.
