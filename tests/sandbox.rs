@@ -242,3 +242,54 @@ async fn a_folder_too_long_for_a_socket_is_refused_untouched() {
     assert!(matches!(refused, Err(StoreError::Local(_))), "{refused:?}");
     assert!(!long.exists());
 }
+
+/// `llmhub --sandbox …` with a home of its own.
+fn llmhub(home: &Path, line: &str) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_llmhub"))
+        .args(line.split(' '))
+        .env_clear()
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .output()
+        .expect("llmhub runs")
+}
+
+#[test]
+fn the_first_command_of_the_readme_works_on_an_empty_machine_and_the_next_one_finds_its_work() {
+    let home = tempfile::tempdir().expect("a folder");
+    let first = llmhub(home.path(), "--sandbox flags rollout unified_llm_hub 10 -o json");
+    let said = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert_eq!(first.status.code(), Some(0), "{said}");
+    assert!(said.contains("preparing the sandbox"), "{said}");
+    let written: serde_json::Value = serde_json::from_slice(&first.stdout).expect("one document");
+    assert_eq!(written["results"][0]["persisted"], true);
+    let shown = llmhub(home.path(), "--sandbox flags show unified_llm_hub -o json");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("one document");
+    assert_eq!((&shown["rollout_percentage"], &shown["source"]), (&10.into(), &"db".into()));
+    let history = llmhub(home.path(), "--sandbox flags history unified_llm_hub -o json");
+    let history: serde_json::Value = serde_json::from_slice(&history.stdout).expect("one document");
+    assert_eq!(history.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn two_commands_at_once_take_turns() {
+    let home = tempfile::tempdir().expect("a folder");
+    assert_eq!(llmhub(home.path(), "--sandbox db apply").status.code(), Some(0));
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = ["ana", "ben"]
+            .map(|user| {
+                let line = format!("--sandbox flags whitelist add unified_llm_hub {user}");
+                let home = home.path();
+                scope.spawn(move || llmhub(home, &line).status.code())
+            })
+            .into_iter()
+            .collect();
+        for run in runs {
+            assert_eq!(run.join().expect("it ran"), Some(0));
+        }
+    });
+    let list = llmhub(home.path(), "--sandbox flags whitelist list unified_llm_hub");
+    let mut users: Vec<String> = String::from_utf8_lossy(&list.stdout).lines().map(str::to_owned).collect();
+    users.sort();
+    assert_eq!(users, ["ana", "ben"]);
+}

@@ -152,6 +152,9 @@ impl Connection {
 
     /// A read. `segments` are joined by slashes below the hub's address and percent-encoded; an empty last one is the final
     /// slash that the list needs. A made-up query keeps caches from answering.
+    ///
+    /// A kept connection may have died unannounced: the hub closes idle ones, and after a CSRF failure at once (CONTRACT 2, 6).
+    /// A read is then repeated once, on a new one; the answer says that it is not the same connection.
     pub async fn get(
         &mut self,
         segments: &[&str],
@@ -159,7 +162,11 @@ impl Connection {
         session: Option<&SecretString>,
     ) -> Result<Answer, CallError> {
         let auth = WriteAuth { session: session.cloned(), csrf: None };
-        self.call(Method::GET, segments, query, &auth, None).await
+        let kept = self.local.is_some();
+        match self.call(Method::GET, segments, query, &auth, None).await {
+            Err(CallError::Lost(_)) if kept => self.call(Method::GET, segments, query, &auth, None).await,
+            result => result,
+        }
     }
 
     /// A write with a JSON body.
