@@ -136,8 +136,8 @@ impl<'a> Address<'a> {
         probe.min(self.hub.options.request_timeout).min(left)
     }
 
-    fn flag(&self, listing: &Listing) -> Option<Flag> {
-        pick(Source::Hub, listing.flags.clone(), &self.edit.wanted.key).ok()
+    fn flag<'l>(&self, listing: &'l Listing) -> Option<&'l Flag> {
+        listing.flags.iter().find(|flag| flag.key == self.edit.wanted.key)
     }
 
     fn agrees(&self, flag: &Flag) -> bool {
@@ -145,7 +145,7 @@ impl<'a> Address<'a> {
     }
 
     fn is_stale(&self, listing: &Listing) -> bool {
-        self.flag(listing).is_some_and(|flag| !self.agrees(&flag))
+        self.flag(listing).is_some_and(|flag| !self.agrees(flag))
     }
 
     /// Whether the edit was decided with this state in view.
@@ -163,20 +163,25 @@ impl<'a> Address<'a> {
             return Ok(());
         }
         let key = &self.edit.wanted.key;
-        let flag = pick(Source::Hub, listing.flags.clone(), key)?;
-        if self.agrees(&flag) {
-            self.after = Some(flag);
+        let Some(flag) = self.flag(&listing) else {
+            return pick(Source::Hub, listing.flags, key).map(drop);
+        };
+        if self.agrees(flag) {
+            // A flag may carry long lists: one read that agrees is shown, not each.
+            if self.after.is_none() {
+                self.after = Some(flag.clone());
+            }
             self.tally.read(Reading::Clean(listing.tag.clone()));
             return self.plant(&mut connection, &listing).await;
         }
         self.tally.read(Reading::Stale(listing.tag.clone()));
-        self.differs = differences(&flag, &self.edit.wanted)
+        self.differs = differences(flag, &self.edit.wanted)
             .into_iter()
             .find(|diff| self.edit.members.iter().any(|member| member.name() == diff.member))
             .map(|diff| format!("a process still has {} {}", diff.member, brief(&diff.before)));
-        if !self.was_seen(&flag) {
+        if !self.was_seen(flag) {
             match self.edit.stance {
-                Stance::Careful => return Err(StoreError::Moved { seen: Box::new(flag) }),
+                Stance::Careful => return Err(StoreError::Moved { seen: Box::new(flag.clone()) }),
                 Stance::Determined => {
                     self.hub.note(format!("overwrote a state of `{key}` that was not there when this was decided"));
                 }
@@ -266,7 +271,7 @@ impl<'a> Address<'a> {
             };
             same_connection &= listing.same_connection;
             match self.flag(&listing) {
-                Some(flag) if self.agrees(&flag) => self.after = Some(flag),
+                Some(flag) if self.agrees(flag) => self.after = Some(flag.clone()),
                 _ => return Repair::NotPinned,
             }
         }
