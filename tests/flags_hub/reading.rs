@@ -196,7 +196,10 @@ fn a_hub_that_answers_otherwise_is_a_disagreement() {
 #[test]
 fn a_read_is_repeated_once_when_the_kept_connection_is_dead() {
     let desk = Desk::new(hub(1, 100));
-    desk.hub.fail(When::always().method("GET").path(&format!("/api/v1/features/{FLAG}")).first(1), Fault::CloseBeforeAnswer);
+    desk.hub.fail(
+        When::always().method("GET").path(&format!("/api/v1/features/{FLAG}")).first(1),
+        Fault::CloseBeforeAnswer,
+    );
     desk.flags(&format!("check {FLAG} --user ana --via hub")).exits(0);
     desk.hub.fail(When::always().method("GET").path(&format!("/api/v1/features/{FLAG}")), Fault::CloseBeforeAnswer);
     desk.flags(&format!("check {FLAG} --user ana --via hub")).exits(6);

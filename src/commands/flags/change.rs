@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
-use super::edit::{Asking, Decision, Intent, Verb, execute};
+use super::edit::execute;
+use super::intent::{Asking, Decision, Intent, Verb};
 use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete, quote};
 use crate::domain::flags::change::DateEdit;

@@ -5,13 +5,17 @@ mod change;
 mod compare;
 mod edit;
 mod inspect;
+mod intent;
+mod plan;
 mod preview;
+mod reverse;
 mod state_file;
 mod sync;
 mod undo;
 mod view;
 mod watch;
 mod words;
+mod write;
 
 use clap::Subcommand;
 

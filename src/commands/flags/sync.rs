@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::edit::{Asking, Decide, Decision, Intent, Verb, carry_out};
+use super::edit::carry_out;
+use super::intent::{Asking, Decide, Decision, Intent, Verb};
 use super::state_file::{self, Wanted};
 use super::view::WriteView;
 use crate::app::{Answer, App, Depth, FlagStore, Source, StoreError};

@@ -12,9 +12,8 @@ use url::Url;
 
 use super::budget::Route;
 use super::connection::{CallError, Connection, address};
-use super::save::Report;
 use super::session::Session;
-use super::survey::{PROBE, batch, read};
+use super::survey::{PROBE, batch, read, reading_of};
 use super::{HubFlags, Listing, status_error, tags, wire};
 use crate::domain::flags::convergence::{Cause, Outcome, Reading, Repair, Tally};
 use crate::domain::flags::{Flag, differences};
@@ -42,6 +41,17 @@ pub struct Address<'a> {
     after: Option<Flag>,
     differs: Option<String>,
     request_ids: HashSet<String>,
+}
+
+/// How an address ended.
+pub struct Report {
+    pub tally: Tally,
+    pub outcome: Outcome,
+    pub error: Option<StoreError>,
+    pub after: Option<Flag>,
+    pub lost: u32,
+    pub anonymous: bool,
+    pub differs: Option<String>,
 }
 
 impl<'a> Address<'a> {
@@ -317,14 +327,6 @@ impl<'a> Address<'a> {
             self.tally.planted(tag);
         }
         Ok(())
-    }
-}
-
-/// What a failed read counts as.
-pub fn reading_of(error: &StoreError) -> Reading {
-    match error {
-        StoreError::RateLimited(_) => Reading::RateLimited,
-        _ => Reading::Silent,
     }
 }
 

@@ -4,23 +4,11 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::connection::address;
-use super::converge::Address;
+use super::converge::{Address, Report};
 use super::survey::live;
 use super::{HubFlags, wire};
-use crate::domain::flags::Flag;
-use crate::domain::flags::convergence::{Outcome, Tally};
+use crate::domain::flags::convergence::Outcome;
 use crate::store::{Edit, Saved, StoreError};
-
-/// How an address ended.
-pub struct Report {
-    pub tally: Tally,
-    pub outcome: Outcome,
-    pub error: Option<StoreError>,
-    pub after: Option<Flag>,
-    pub lost: u32,
-    pub anonymous: bool,
-    pub differs: Option<String>,
-}
 
 /// See [`crate::store::FlagStore::save`].
 pub async fn save(hub: &HubFlags, edit: &Edit) -> Result<Saved, StoreError> {

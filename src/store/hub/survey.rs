@@ -139,7 +139,7 @@ async fn look(hub: &HubFlags, base: &Url, depth: Depth) -> Look {
                     count(&mut look.states, Variant { flags: listing.flags, reads: 1, addresses });
                 }
                 Err(error) => {
-                    look.tally.read(super::converge::reading_of(&error));
+                    look.tally.read(reading_of(&error));
                     look.failure = Some(error);
                 }
             }
@@ -206,4 +206,12 @@ pub fn live(workers: Option<u32>, parts: &[(String, Tally, Outcome)], differing:
 
 fn plural(count: u32, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// What a failed read counts as.
+pub fn reading_of(error: &StoreError) -> Reading {
+    match error {
+        StoreError::RateLimited(_) => Reading::RateLimited,
+        _ => Reading::Silent,
+    }
 }
