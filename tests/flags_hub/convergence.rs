@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Desk, FLAG, LIST, ONE, hub, live, live_data, until, writes};
-use crate::support::cli::Home;
+use crate::support::cli::{Home, rounds};
 use crate::support::hub::{Fault, Hub, Routing, When};
 use crate::support::raw_http::{RawRequest, fetch};
 
@@ -22,7 +22,7 @@ fn one_post_reaches_one_worker_and_rollout_reaches_all_of_them() {
 
 #[test]
 fn a_write_is_proved_with_exactly_one_put_for_each_worker() {
-    for seed in 1..=6 {
+    for seed in 1..=rounds(6, 100) {
         for routing in [Routing::EvenRandom, Routing::RoundRobin] {
             let desk = Desk::new(hub(4, 10).seed(seed).routing(routing));
             let done = desk.plain(&format!("rollout {FLAG} 25")).exits(0);
@@ -41,7 +41,7 @@ fn a_write_is_proved_with_exactly_one_put_for_each_worker() {
 
 #[test]
 fn a_skewed_balancer_hides_no_worker() {
-    for seed in 1..=4 {
+    for seed in 1..=rounds(4, 100) {
         let desk = Desk::new(hub(4, 10).seed(seed).routing(Routing::skewed(4, 0.5)));
         let done = desk.plain(&format!("rollout {FLAG} 25")).exits(0);
         assert_eq!(live(&done).2, "proved", "seed {seed}");

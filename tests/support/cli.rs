@@ -15,6 +15,11 @@ use serde_json::Value;
 /// Secrets of the tests: searched for in everything that a run leaves behind.
 pub const CANARIES: [&str; 3] = ["canary-session-5e55", "canary-password-9a55", super::postgres::CANARY_PASSWORD];
 
+/// How many rounds a campaign runs: the usual number, or the long one behind `scripts/test --all`.
+pub fn rounds(usual: u64, long: u64) -> u64 {
+    if std::env::var_os("LLMHUB_LONG_TESTS").is_some() { long } else { usual }
+}
+
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A home with its own configuration, state and cache; removed when dropped.

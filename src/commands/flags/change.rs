@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
 use super::edit::execute;
-use super::intent::{Asking, Decision, Intent, Verb};
+use super::intent::{Asking, Decision, Intent, Rivals, Verb};
 use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete, quote};
 use crate::domain::flags::change::DateEdit;
@@ -17,7 +17,7 @@ use crate::domain::flags::{Change, Flag, FlagKey, ListName, Percent, StoredPerce
 use crate::error::Error;
 
 fn verb(operation: &'static str) -> Verb {
-    Verb { operation, asking: Asking::Protected }
+    Verb { operation, asking: Asking::Protected, rivals: Rivals::Refuse }
 }
 
 /// Switch a flag on; its percentage stays as it is
@@ -268,7 +268,8 @@ async fn edit_list(app: &App, globals: &Globals, args: Users, list: ListName, ed
         ListName::White => "whitelist",
         ListName::Black => "blacklist",
     };
-    execute(app, globals, verb(operation), Intent { key: args.name.clone(), decide: Box::new(decide) }).await
+    let verb = Verb { rivals: Rivals::Await, ..verb(operation) };
+    execute(app, globals, verb, Intent { key: args.name.clone(), decide: Box::new(decide) }).await
 }
 
 /// The users who are on any of these lists, and those who are on none.

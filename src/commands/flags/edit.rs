@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::intent::{Asking, Intent, Verb};
+use super::intent::{Asking, Intent, Rivals, Verb};
 use super::plan::{Plan, plan, say};
 use super::view::{FlagView, WriteView};
 use super::words::describe;
@@ -15,7 +15,7 @@ use crate::app::{Answer, App, FlagStore, StoreError};
 use crate::commands::Globals;
 use crate::error::Error;
 
-/// How long an edit that commutes waits for another llmhub on this machine.
+/// How long a set operation waits for another llmhub on this machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Change one flag on the sources chosen for writing, and show it.
@@ -42,8 +42,9 @@ pub async fn carry_out(
     let stores: Vec<Arc<dyn FlagStore>> = stores.into_iter().map(Arc::from).collect();
     let mut locks = Vec::new();
     if !globals.dry_run {
+        let patience = if verb.rivals == Rivals::Await { PATIENCE } else { Duration::ZERO };
         for store in &stores {
-            locks.push(store.lock(patience(verb)).await?);
+            locks.push(store.lock(patience).await?);
         }
     }
     let mut planned = Vec::new();
@@ -83,12 +84,6 @@ pub async fn carry_out(
         views.push(view);
     }
     Ok((views, answer))
-}
-
-/// Two operators who step at once must not take two rungs: the second one does not wait, it is told. Set operations may
-/// wait, because they are decided again on what is there then.
-fn patience(verb: Verb) -> Duration {
-    if matches!(verb.operation, "whitelist" | "blacklist") { PATIENCE } else { Duration::ZERO }
 }
 
 fn preview(intent: &Intent<'_>, plans: &[Plan], dry_run: bool) -> Result<WriteView, Error> {

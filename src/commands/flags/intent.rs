@@ -24,6 +24,15 @@ pub struct Intent<'a> {
     pub decide: Decide<'a>,
 }
 
+/// What to do while another llmhub on this machine writes to the same hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rivals {
+    /// Be told: two operators who step at once must not take two rungs.
+    Refuse,
+    /// Wait: a set operation is decided on what is there then.
+    Await,
+}
+
 /// What a verb is, for the history and for the question.
 #[derive(Clone, Copy)]
 pub struct Verb {
@@ -31,6 +40,8 @@ pub struct Verb {
     pub operation: &'static str,
     /// Whether it asks.
     pub asking: Asking,
+    /// Whether it waits.
+    pub rivals: Rivals,
 }
 
 /// The edit, and what the operator should know about it.

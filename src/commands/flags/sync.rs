@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::edit::carry_out;
-use super::intent::{Asking, Decide, Decision, Intent, Verb};
+use super::intent::{Asking, Decide, Decision, Intent, Rivals, Verb};
 use super::state_file::{self, Wanted};
 use super::view::WriteView;
 use crate::app::{Answer, App, Depth, FlagStore, Source, StoreError};
@@ -60,7 +60,7 @@ impl Apply {
             .map(|wanted| Intent { key: wanted.flag.key.clone(), decide: guarded(app, wanted, steps) })
             .collect();
         let stores = app.writers(&globals.via).await?;
-        let verb = Verb { operation: "apply", asking: Asking::Always };
+        let verb = Verb { operation: "apply", asking: Asking::Always, rivals: Rivals::Refuse };
         let (views, answer) = carry_out(app, globals, verb, &intents, stores).await?;
         app.show(&WritesView(views))?;
         Ok(answer)
@@ -161,7 +161,7 @@ impl Sync {
                 Intent { key: flag.key.clone(), decide }
             })
             .collect();
-        let verb = Verb { operation: "sync", asking: Asking::Always };
+        let verb = Verb { operation: "sync", asking: Asking::Always, rivals: Rivals::Refuse };
         let (views, answer) = carry_out(app, globals, verb, &intents, stores).await?;
         missing.iter().for_each(|text| app.ui.warn(&format!("not pushed: {text}")));
         app.show(&WritesView(views))?;

@@ -4,7 +4,7 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 
 use super::edit::execute;
-use super::intent::{Asking, Decision, Intent, Verb};
+use super::intent::{Asking, Decision, Intent, Rivals, Verb};
 use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete, quote};
 use crate::domain::flags::{Change, Flag, FlagKey, Member};
@@ -40,7 +40,7 @@ impl Undo {
             }
             Ok(decision)
         };
-        let verb = Verb { operation: "undo", asking: Asking::Always };
+        let verb = Verb { operation: "undo", asking: Asking::Always, rivals: Rivals::Refuse };
         execute(app, globals, verb, Intent { key: self.name.clone(), decide: Box::new(decide) }).await
     }
 
