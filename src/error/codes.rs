@@ -158,6 +158,11 @@ pub const CODES: &[Code] = &[
         meaning: "The answer was no, or there was nobody to ask. Nothing was written.",
     },
     Code {
+        word: "not_attempted",
+        status: 10,
+        meaning: "Inside a result: this source was left alone, because one before it failed and the edit can switch users on.",
+    },
+    Code {
         word: "outcome_unknown",
         status: 11,
         meaning: "A write was sent and its answer was lost. Look before you run it again.",
