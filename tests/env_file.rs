@@ -462,18 +462,23 @@ fn a_crash_before_the_rename_leaves_the_old_file_and_the_next_write_cleans_up() 
 fn a_writer_killed_at_any_moment_leaves_the_old_file_or_the_new_one() {
     let case = Case::new(format!("SECRET={}\nFEATURE_LLM_HUB_ROLLOUT=11\n", "s".repeat(200_000)));
     let states = [11, 22].map(|share| case.text().replace("ROLLOUT=11", &format!("ROLLOUT={share}")));
-    let first = fs::metadata(&case.path).unwrap().ino();
     for round in 0..12 {
+        let before = fs::metadata(&case.path).unwrap().ino();
         let mut writer = Child::new("write for ever", &case.path).start();
-        std::thread::sleep(Duration::from_millis(40 + round * 7));
+        // A loaded machine may take long to start it; once the file was replaced, it is in the middle of the next edits.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while fs::metadata(&case.path).unwrap().ino() == before {
+            assert!(Instant::now() < deadline, "no writer lived long enough to write in round {round}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(round * 3));
         writer.kill().unwrap();
         writer.wait().unwrap();
         assert!(states.contains(&case.text()), "neither old nor new in round {round}");
     }
-    assert_ne!(fs::metadata(&case.path).unwrap().ino(), first, "no writer lived long enough to write");
     let started = Instant::now();
     case.change(percent(33)).unwrap();
-    assert!(started.elapsed() < Duration::from_secs(1), "a dead writer blocks");
+    assert!(started.elapsed() < Duration::from_secs(4), "a dead writer blocks");
     assert_eq!(case.names(), [".env"]);
 }
 

@@ -257,7 +257,7 @@ async fn a_run_that_dies_leaves_nothing_and_holds_nothing() {
     while !database.lines(held).await.is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(died.elapsed() < Duration::from_millis(1500), "{:?}", died.elapsed());
+    assert!(died.elapsed() < Duration::from_secs(5), "{:?}", died.elapsed());
     assert_eq!((catalog(&database).await, applied(&database.target()).await.unwrap()), (before, vec![]));
     assert_eq!(apply_embedded(&database.target(), &run()).await.unwrap().applied.len(), 3);
 }
