@@ -8,7 +8,7 @@ use super::{Desk, FLAG, LIST, hub, live};
 use crate::support::cli::{CANARIES, Done};
 use crate::support::hub::{Fault, Hub, When};
 
-/// More than `--timeout 3s` and less than twice that.
+/// A generous bound against hangs: `--timeout` is 3 s at most where it is used.
 const BOUND: Duration = Duration::from_secs(12);
 
 fn answer(status: u16, content_type: &'static str, body: &str) -> Fault {
