@@ -2,8 +2,6 @@
 //!
 //! Reads take the first that is configured of hub, db, env. Writes never guess (DESIGN 1).
 
-use std::path::Path;
-
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{App, REQUEST, WRITE};
@@ -131,7 +129,7 @@ impl App {
             workers: config.workers.as_ref().map(|workers| workers.value.count()),
             session,
             identity_flag,
-            state: self.state_folder().unwrap_or_else(|| Path::new("/nonexistent").to_owned()),
+            state: self.state_folder(),
             ca_file: self.options.ca_file.clone(),
             request_timeout,
             write_timeout: self.options.timeout.map_or(WRITE, |timeout| WRITE.min(timeout)),

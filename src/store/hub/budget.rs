@@ -53,15 +53,16 @@ type Buckets = BTreeMap<String, Bucket>;
 /// The buckets of one machine.
 #[derive(Debug)]
 pub struct Budget {
-    path: PathBuf,
+    /// `None` where there is no folder to keep it in.
+    path: Option<PathBuf>,
     memory: Buckets,
     clock: fn() -> SystemTime,
 }
 
 impl Budget {
     /// Buckets in `folder/requests.json`; `clock` is the wall clock, because the file outlives the process.
-    pub fn new(folder: &Path, clock: fn() -> SystemTime) -> Self {
-        Self { path: folder.join("requests.json"), memory: Buckets::new(), clock }
+    pub fn new(folder: Option<&Path>, clock: fn() -> SystemTime) -> Self {
+        Self { path: folder.map(|folder| folder.join("requests.json")), memory: Buckets::new(), clock }
     }
 
     /// Take `count` requests for `address`, whose limit counts in each of its `workers`.
@@ -95,9 +96,10 @@ impl Budget {
     }
 
     fn open(&self) -> Option<(File, Buckets)> {
-        std::fs::create_dir_all(self.path.parent()?).ok()?;
+        let path = self.path.as_ref()?;
+        std::fs::create_dir_all(path.parent()?).ok()?;
         let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path).ok()?;
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).ok()?;
         flock(&file, FlockOperation::LockExclusive).ok()?;
         let mut text = String::new();
         // Nobody writes more than a few lines here; a foreign file of another size is not read into memory.
@@ -129,18 +131,18 @@ mod tests {
     #[test]
     fn the_list_keeps_a_reserve_and_refills_within_the_hour() {
         let folder = tempfile::tempdir().unwrap();
-        let mut budget = Budget::new(folder.path(), noon);
+        let mut budget = Budget::new(Some(folder.path()), noon);
         assert_eq!(budget.take("h", Route::List, 1, 400), Duration::ZERO);
         let wait = budget.take("h", Route::List, 1, 100);
         assert_eq!(wait.as_secs(), 600, "100 of 600 an hour take ten minutes");
-        let mut later = Budget::new(folder.path(), half_past);
+        let mut later = Budget::new(Some(folder.path()), half_past);
         assert_eq!(later.take("h", Route::List, 1, 0), Duration::ZERO, "another process shares the file");
     }
 
     #[test]
     fn the_ceiling_scales_with_the_workers() {
         let folder = tempfile::tempdir().unwrap();
-        let mut budget = Budget::new(folder.path(), noon);
+        let mut budget = Budget::new(Some(folder.path()), noon);
         assert_eq!(budget.take("h", Route::List, 4, 1600), Duration::ZERO);
         assert!(budget.take("h", Route::List, 4, 1) > Duration::ZERO);
         assert_eq!(budget.take("other", Route::List, 1, 1), Duration::ZERO);
@@ -151,8 +153,9 @@ mod tests {
     fn a_damaged_or_unwritable_file_stops_nothing() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("requests.json"), "{half").unwrap();
-        assert_eq!(Budget::new(folder.path(), noon).take("h", Route::List, 1, 1), Duration::ZERO);
-        let mut memory = Budget::new(Path::new("/proc/nowhere"), noon);
+        assert_eq!(Budget::new(Some(folder.path()), noon).take("h", Route::List, 1, 1), Duration::ZERO);
+        let mut memory = Budget::new(Some(Path::new("/proc/nowhere")), noon);
         assert_eq!(memory.take("h", Route::List, 1, 600).as_secs(), 1200);
+        assert_eq!(Budget::new(None, noon).take("h", Route::List, 1, 1), Duration::ZERO);
     }
 }

@@ -27,14 +27,14 @@ impl WriteLock {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] that names the process which holds it.
-    pub async fn take(folder: &Path, addresses: &[&str], patience: Duration) -> Result<Self, StoreError> {
+    pub async fn take(folder: Option<&Path>, addresses: &[&str], patience: Duration) -> Result<Self, StoreError> {
         let mut sorted = addresses.to_vec();
         sorted.sort_unstable();
         let digest = Sha256::digest(sorted.join("\n"));
         let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        if std::fs::create_dir_all(folder).is_err() {
+        let Some(folder) = folder.filter(|folder| std::fs::create_dir_all(folder).is_ok()) else {
             return Ok(Self { _file: None });
-        }
+        };
         let path = folder.join(format!("hub-{name}.lock"));
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let Ok(mut file) = open else {

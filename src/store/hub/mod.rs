@@ -46,8 +46,8 @@ pub struct HubOptions {
     pub session: Option<SecretString>,
     /// A disabled, unused flag that carries process tags.
     pub identity_flag: Option<FlagKey>,
-    /// Where request budgets and locks are kept.
-    pub state: PathBuf,
+    /// Where request budgets and locks are kept; without one, in memory and not at all.
+    pub state: Option<PathBuf>,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
     /// Bound of one request.
@@ -95,7 +95,7 @@ impl HubFlags {
     pub fn new(options: HubOptions) -> Self {
         Self {
             transport: Transport::new(options.request_timeout, options.ca_file.clone()),
-            budget: Mutex::new(Budget::new(&options.state, options.clock)),
+            budget: Mutex::new(Budget::new(options.state.as_deref(), options.clock)),
             notes: Mutex::new(Vec::new()),
             options,
         }
@@ -219,7 +219,7 @@ impl FlagStore for HubFlags {
     }
 
     async fn lock(&self, patience: Duration) -> Result<Box<dyn Send + Sync>, StoreError> {
-        Ok(Box::new(WriteLock::take(&self.options.state, &self.addresses(), patience).await?))
+        Ok(Box::new(WriteLock::take(self.options.state.as_deref(), &self.addresses(), patience).await?))
     }
 
     async fn pace(&self) {
