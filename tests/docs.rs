@@ -191,7 +191,7 @@ fn a_flags_name_completes_from_the_hub_and_a_dead_hub_is_silent_and_quick() {
         let (names, took) = offered(&home, &["llmhub", "flags", "show", "uni"]);
         assert_eq!(names, [""; 0]);
         // 300 ms for the hub; the rest is the start of a process on a busy machine.
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
 }
 
