@@ -4,7 +4,7 @@
 
 use super::FlagKey;
 use super::evaluate::bucket;
-use super::md5_lanes::{Blocks, Fit, LANES};
+use super::md5_lanes::{Fit, LANES, Messages};
 
 /// How many users [`BucketHash::buckets`] takes at a time.
 pub const RUN: usize = LANES;
@@ -26,19 +26,17 @@ impl BucketHash {
     /// The buckets of up to [`RUN`] users, in their order; users beyond that are not looked at, and places beyond the users
     /// hold nothing of meaning.
     pub fn buckets(&self, users: &[&str]) -> [u8; RUN] {
-        let mut blocks = Blocks::zeroed();
+        let mut messages = Messages::none();
         let mut long = [None; RUN];
         for (lane, (user, long)) in users.iter().zip(&mut long).enumerate() {
-            if blocks.set(lane, user.as_bytes(), &self.tail) == Fit::TooLong {
+            if messages.set(lane, user.as_bytes(), &self.tail) == Fit::TooLong {
                 *long = Some(bucket(user, &self.key));
             }
         }
-        let [a, b, c, d] = blocks.digests();
         let mut buckets = [0; RUN];
-        for (lane, (share, long)) in buckets.iter_mut().zip(long).enumerate() {
-            // In range: the arrays have one place per lane. MD5 writes its words in little-endian order.
-            *share =
-                long.unwrap_or_else(|| remainder_of_words([a[lane], b[lane], c[lane], d[lane]].map(u32::swap_bytes)));
+        for ((share, digest), long) in buckets.iter_mut().zip(messages.digests()).zip(long) {
+            // MD5 writes its words in little-endian order, and the number reads their bytes in big-endian order.
+            *share = long.unwrap_or_else(|| remainder_of_words(digest.map(u32::swap_bytes)));
         }
         buckets
     }
