@@ -92,6 +92,8 @@ fn change_at(path: &Path, name: &str, change: Change) -> Result<Saved, StoreErro
 /// This test binary once more, running [`child`] with one job.
 struct Child {
     command: Command,
+    /// A copy of the program, for a user who cannot reach the original.
+    _copy: Option<TempDir>,
 }
 
 impl Child {
@@ -101,6 +103,21 @@ impl Child {
 
     fn new(job: &str, path: &Path) -> Self {
         Self::of(Command::new(std::env::current_exe().unwrap()), job, path)
+    }
+
+    /// Run by nobody, if the tests run as root, who may do everything. The build folder may be closed to others, so nobody
+    /// runs a copy.
+    fn without_rights(job: &str, path: &Path) -> Self {
+        if !is_root() {
+            return Self::new(job, path);
+        }
+        let folder = TempDir::new().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let copy = folder.path().join("tests");
+        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        let mut child = Self::of(Command::new(copy), job, path);
+        child.command.uid(65534).gid(65534);
+        Self { _copy: Some(folder), ..child }
     }
 
     /// Run through `sh` with this preparation, such as a limit.
@@ -113,7 +130,7 @@ impl Child {
     fn of(mut command: Command, job: &str, path: &Path) -> Self {
         command.args(Self::ARGUMENTS).env(Self::JOB, job).env(Self::PATH, path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { command }
+        Self { command, _copy: None }
     }
 
     fn start(mut self) -> std::process::Child {
@@ -237,9 +254,7 @@ fn a_write_keeps_the_owner_or_is_refused() {
 
     let foreign = Case::new("FEATURE_LLM_HUB_ROLLOUT=10\n");
     std::os::unix::fs::chown(foreign.folder.path(), Some(65534), Some(65534)).unwrap();
-    let mut child = Child::new("be refused", &foreign.path);
-    child.command.uid(65534).gid(65534);
-    child.succeed();
+    Child::without_rights("be refused", &foreign.path).succeed();
     assert_eq!(foreign.text(), "FEATURE_LLM_HUB_ROLLOUT=10\n");
     assert_eq!(foreign.names(), [".env"]);
 }
@@ -431,12 +446,7 @@ fn a_folder_that_cannot_be_written_is_an_error_with_the_path() {
     let case = Case::new("FEATURE_LLM_HUB_ROLLOUT=10\n");
     case.mode(0o666);
     fs::set_permissions(case.folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
-    let mut child = Child::new("fail to write", &case.path);
-    if is_root() {
-        // Root may write anywhere.
-        child.command.uid(65534).gid(65534);
-    }
-    child.succeed();
+    Child::without_rights("fail to write", &case.path).succeed();
     fs::set_permissions(case.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(case.text(), "FEATURE_LLM_HUB_ROLLOUT=10\n");
     assert_eq!(case.names(), [".env"]);
