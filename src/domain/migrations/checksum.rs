@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use squawk_lexer::TokenKind;
 
-use super::script::Script;
+use super::script::{Script, Wrapping};
 use super::split::{SplitError, is_blank, lexemes};
 
 /// SHA-256 of a script's tokens, in hexadecimal. The ledger keeps it, so what goes into it must never change.
@@ -36,26 +36,29 @@ impl Script {
     /// [`SplitError`] when the script cannot be split.
     pub fn checksum(&self) -> Result<Checksum, SplitError> {
         let mut hash = TokenHash(Sha256::new());
+        if self.wrapping() == Wrapping::None {
+            hash.part(b'd', "no-transaction");
+        }
         let mut gap_start = 0;
         for statement in self.statements()? {
             let (start, after) = statement.span();
-            hash.directives(self.text().get(gap_start..start).unwrap_or_default(), gap_start);
+            hash.directives(self.text().get(gap_start..start).unwrap_or_default());
             hash.statement(statement.text());
             if let Some(data) = statement.copy_data() {
                 hash.part(b'c', data);
             }
             gap_start = after;
         }
-        hash.directives(self.text().get(gap_start..).unwrap_or_default(), gap_start);
+        hash.directives(self.text().get(gap_start..).unwrap_or_default());
         Ok(Checksum(hex(&hash.0.finalize())))
     }
+}
 
-    /// Whether the file asks to be run outside a transaction: its first line says `-- no-transaction`.
-    pub fn declines_transaction(&self) -> bool {
-        lexemes(self.text())
-            .find(|(kind, _, _)| *kind != TokenKind::Whitespace)
-            .is_some_and(|(_, text, _)| is_no_transaction(text))
-    }
+/// Whether a text asks to be run outside a transaction: its first line says `-- no-transaction`.
+pub(super) fn declines_transaction(text: &str) -> bool {
+    lexemes(text)
+        .find(|(kind, _, _)| *kind != TokenKind::Whitespace)
+        .is_some_and(|(_, text, _)| text.starts_with("--") && comment(text).eq_ignore_ascii_case("no-transaction"))
 }
 
 struct TokenHash(Sha256);
@@ -84,13 +87,9 @@ impl TokenHash {
         self.part(b';', "");
     }
 
-    fn directives(&mut self, gap: &str, offset: usize) {
-        for (kind, text, at) in lexemes(gap) {
-            if kind != TokenKind::LineComment {
-                continue;
-            }
-            let first = offset == 0 && gap.get(..at).is_some_and(|before| before.trim().is_empty());
-            if is_marker(text) || first && is_no_transaction(text) {
+    fn directives(&mut self, gap: &str) {
+        for (kind, text, _) in lexemes(gap) {
+            if kind == TokenKind::LineComment && is_marker(text) {
                 let words: Vec<&str> = comment(text).split_whitespace().collect();
                 self.part(b'd', &words.join(" ").to_ascii_lowercase());
             }
@@ -100,10 +99,6 @@ impl TokenHash {
 
 fn comment(text: &str) -> &str {
     text.trim_start_matches('-').trim()
-}
-
-fn is_no_transaction(text: &str) -> bool {
-    text.starts_with("--") && comment(text).eq_ignore_ascii_case("no-transaction")
 }
 
 /// The section markers of single-file layouts.
@@ -207,7 +202,8 @@ mod tests {
             ("/* no-transaction */ VACUUM;", false),
             ("VACUUM;", false),
         ] {
-            assert_eq!(Script::new(text).declines_transaction(), expected, "{text}");
+            let wrapping = if expected { Wrapping::None } else { Wrapping::Transaction };
+            assert_eq!(Script::new(text).wrapping(), wrapping, "{text}");
         }
     }
 }

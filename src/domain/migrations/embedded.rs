@@ -32,8 +32,8 @@ pub fn embedded() -> Vec<Migration> {
         .map(|(version, name, up, down)| Migration {
             version: Version((*version).to_owned()),
             name: (*name).to_owned(),
-            up: Script::new(up),
-            down: Some(Script::new(down)),
+            up: Script::new(up).named(format!("{version}_{name}.up.sql")),
+            down: Some(Script::new(down).named(format!("{version}_{name}.down.sql"))),
         })
         .collect()
 }
@@ -42,6 +42,7 @@ pub fn embedded() -> Vec<Migration> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::Wrapping;
     use super::*;
 
     #[test]
@@ -75,7 +76,7 @@ mod tests {
         for migration in embedded() {
             for script in [Some(&migration.up), migration.down.as_ref()].into_iter().flatten() {
                 let statements = script.statements().unwrap();
-                assert!(!statements.is_empty() && !script.declines_transaction(), "{}", migration.name);
+                assert!(!statements.is_empty() && script.wrapping() == Wrapping::Transaction, "{}", migration.name);
                 assert!(!statements.iter().any(|statement| statement.controls_transaction()), "{}", migration.name);
                 assert!(statements.iter().all(|statement| statement.copy_data().is_none()), "{}", migration.name);
             }

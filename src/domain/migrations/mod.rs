@@ -6,15 +6,18 @@
 mod checksum;
 mod embedded;
 mod script;
+mod set;
 mod split;
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::Serialize;
 
 pub use checksum::Checksum;
 pub use embedded::embedded;
-pub use script::{Position, Script};
+pub use script::{Position, Script, Wrapping};
+pub use set::{Ignored, Set};
 pub use split::{SplitError, Statement};
 
 /// A migration's version as its file name writes it: digits, leading zeros kept.
@@ -25,6 +28,28 @@ impl Version {
     /// The digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// How the versions of a folder are ordered, and when two are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// As integers: `01`, `1` and `0001` are one version.
+    Integer,
+    /// As text: `01` and `1` are two.
+    Text,
+}
+
+impl Numbering {
+    /// The order of two versions.
+    pub fn compare(self, one: &Version, other: &Version) -> Ordering {
+        match self {
+            Self::Text => one.0.cmp(&other.0),
+            Self::Integer => {
+                let (one, other) = (one.0.trim_start_matches('0'), other.0.trim_start_matches('0'));
+                one.len().cmp(&other.len()).then_with(|| one.cmp(other))
+            }
+        }
     }
 }
 
@@ -67,6 +92,21 @@ pub struct Migration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_ignore_leading_zeros_and_text_does_not() {
+        #[track_caller]
+        fn case(one: &str, other: &str, integer: Ordering, text: Ordering) {
+            let (one, other) = (Version(one.to_owned()), Version(other.to_owned()));
+            assert_eq!(Numbering::Integer.compare(&one, &other), integer, "{one} {other}");
+            assert_eq!(Numbering::Text.compare(&one, &other), text, "{one} {other}");
+        }
+        case("01", "1", Ordering::Equal, Ordering::Less);
+        case("9", "10", Ordering::Less, Ordering::Greater);
+        case("000", "0", Ordering::Equal, Ordering::Greater);
+        case("20260101000000", "9", Ordering::Greater, Ordering::Less);
+        case("99999999999999999999999999999998", "99999999999999999999999999999999", Ordering::Less, Ordering::Less);
+    }
 
     #[test]
     fn versions_are_digits_and_keep_their_zeros() {

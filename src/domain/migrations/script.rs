@@ -1,20 +1,20 @@
-//! The text of one SQL file, free of what a checkout adds: no byte order mark, no CRLF.
+//! The text of one SQL file, or of one section of it, free of what a checkout adds: no byte order mark, no CRLF.
 //!
 //! What is sent to the server is this text, so it does not depend on the machine that holds the file. Every place in it can
-//! be named as line and column.
+//! be named as file, line and column.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::checksum::hex;
+use super::checksum::{declines_transaction, hex};
 
 /// A place in a script, as editors count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Bytes from the start of the script's text.
+    /// Bytes from the start of the script's text, a section's included.
     pub offset: usize,
-    /// The line, from 1.
+    /// The line of the file, from 1.
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
@@ -26,23 +26,69 @@ impl fmt::Display for Position {
     }
 }
 
-/// The text of one SQL file.
+/// Whether a script is run inside one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapping {
+    /// All of it, with its ledger row: the rule.
+    Transaction,
+    /// Its author asked for none: every statement stands for itself.
+    None,
+}
+
+/// The text of one SQL file, or of one section of it.
 #[derive(Clone, Debug)]
 pub struct Script {
+    file: String,
     text: String,
     raw_hash: String,
+    /// Lines of the file before this text.
+    lines_before: usize,
+    wrapping: Wrapping,
 }
 
 impl Script {
-    /// Take a file's content.
+    /// Take a file's content. A first line `-- no-transaction` asks to be run outside a transaction.
     pub fn new(content: &str) -> Self {
         let text = content.strip_prefix('\u{feff}').unwrap_or(content).replace("\r\n", "\n");
-        Self { text, raw_hash: hex(&Sha256::digest(content.as_bytes())) }
+        let wrapping = if declines_transaction(&text) { Wrapping::None } else { Wrapping::Transaction };
+        Self {
+            file: "SQL".to_owned(),
+            text,
+            raw_hash: hex(&Sha256::digest(content.as_bytes())),
+            lines_before: 0,
+            wrapping,
+        }
+    }
+
+    /// Take a section of a file, without its markers; `lines_before` is how many lines of the file stand above it. Its hash is
+    /// that of the section.
+    pub fn section(content: &str, lines_before: usize) -> Self {
+        Self { lines_before, ..Self::new(content) }
+    }
+
+    /// The same, known under this path, which messages print.
+    pub fn named(self, file: impl Into<String>) -> Self {
+        Self { file: file.into(), ..self }
+    }
+
+    /// The same, run as its layout says elsewhere than in the text: in a marker, in a file beside it.
+    pub fn wrapped(self, wrapping: Wrapping) -> Self {
+        Self { wrapping, ..self }
+    }
+
+    /// The path for messages, relative to the folder of migrations.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// The text that is run and kept.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it is run inside one transaction.
+    pub fn wrapping(&self) -> Wrapping {
+        self.wrapping
     }
 
     /// SHA-256 in hexadecimal of the content as it was given, byte for byte: for an audit, never for a decision.
@@ -60,7 +106,7 @@ impl Script {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Position {
             offset,
-            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+            line: self.lines_before + before.bytes().filter(|b| *b == b'\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
         }
     }

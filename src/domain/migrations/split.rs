@@ -73,11 +73,11 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// Why a script cannot be split.
+/// Why a script cannot be split; [`SplitError::at`] tells where.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// A quote or comment without its end.
-    #[error("line {at}: the {what} that starts here never ends")]
+    #[error("the {what} that starts here never ends")]
     Unterminated {
         /// What was opened.
         what: &'static str,
@@ -85,7 +85,7 @@ pub enum SplitError {
         at: Position,
     },
     /// A parenthesis or `BEGIN ATOMIC` without its end: everything after it would be one statement.
-    #[error("line {at}: the {what} that starts here is never closed")]
+    #[error("the {what} that starts here is never closed")]
     Unclosed {
         /// What was opened.
         what: &'static str,
@@ -93,17 +93,29 @@ pub enum SplitError {
         at: Position,
     },
     /// A backslash command of psql.
-    #[error("line {at}: psql commands cannot be run; write plain SQL")]
+    #[error("psql commands cannot be run; write plain SQL")]
     PsqlCommand {
         /// Where.
         at: Position,
     },
     /// `COPY … FROM stdin` whose data has no end, or SQL behind its `;` on the same line.
-    #[error("line {at}: the data of COPY must start on the next line and end with a line that holds only \\.")]
+    #[error("the data of COPY must start on the next line and end with a line that holds only \\.")]
     CopyData {
         /// Where the statement starts.
         at: Position,
     },
+}
+
+impl SplitError {
+    /// The place.
+    pub fn at(&self) -> Position {
+        match self {
+            Self::Unterminated { at, .. }
+            | Self::Unclosed { at, .. }
+            | Self::PsqlCommand { at }
+            | Self::CopyData { at } => *at,
+        }
+    }
 }
 
 impl Script {
@@ -372,21 +384,19 @@ mod tests {
     fn what_cannot_be_split_is_refused_with_its_place() {
         #[track_caller]
         fn case(text: &str, message: &str) {
-            assert_eq!(Script::new(text).statements().expect_err(text).to_string(), message);
+            let error = Script::new(text).statements().expect_err(text);
+            assert_eq!(format!("{}: {error}", error.at()), message);
         }
-        case("SELECT 1;\n SELECT 'a;", "line 2:9: the string that starts here never ends");
-        case("SELECT E'a\\';", "line 1:8: the string that starts here never ends");
-        case("SELECT \"a;", "line 1:8: the quoted name that starts here never ends");
-        case("DO $a$ x $b$;", "line 1:4: the dollar quote that starts here never ends");
-        case("/* a /* b */ ;", "line 1:1: the comment that starts here never ends");
-        case("SELECT (1;\nSELECT 2;", "line 1:8: the parenthesis that starts here is never closed");
-        case(
-            "CREATE FUNCTION f() BEGIN ATOMIC SELECT 1;",
-            "line 1:21: the BEGIN ATOMIC that starts here is never closed",
-        );
-        case("SELECT 1;\n\\i other.sql", "line 2:1: psql commands cannot be run; write plain SQL");
-        case("SELECT 1 \\gset", "line 1:10: psql commands cannot be run; write plain SQL");
-        let copy = "line 1:1: the data of COPY must start on the next line and end with a line that holds only \\.";
+        case("SELECT 1;\n SELECT 'a;", "2:9: the string that starts here never ends");
+        case("SELECT E'a\\';", "1:8: the string that starts here never ends");
+        case("SELECT \"a;", "1:8: the quoted name that starts here never ends");
+        case("DO $a$ x $b$;", "1:4: the dollar quote that starts here never ends");
+        case("/* a /* b */ ;", "1:1: the comment that starts here never ends");
+        case("SELECT (1;\nSELECT 2;", "1:8: the parenthesis that starts here is never closed");
+        case("CREATE FUNCTION f() BEGIN ATOMIC SELECT 1;", "1:21: the BEGIN ATOMIC that starts here is never closed");
+        case("SELECT 1;\n\\i other.sql", "2:1: psql commands cannot be run; write plain SQL");
+        case("SELECT 1 \\gset", "1:10: psql commands cannot be run; write plain SQL");
+        let copy = "1:1: the data of COPY must start on the next line and end with a line that holds only \\.";
         case("COPY t FROM stdin", copy);
         case("COPY t FROM stdin; SELECT 1;\n\\.\n", copy);
         case("COPY t FROM stdin;\n1\n", copy);

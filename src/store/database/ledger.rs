@@ -109,7 +109,8 @@ pub(super) async fn ensure(session: &mut Session) -> Result<(), StoreError> {
         return Ok(());
     }
     let script = Script::new(include_str!("ledger.sql"));
-    let statements = script.statements().map_err(|error| StoreError::Invalid(format!("ledger.sql, {error}")))?;
+    let statements =
+        script.statements().map_err(|error| StoreError::Invalid(format!("ledger.sql:{}: {error}", error.at())))?;
     for statement in statements {
         let done = session.foreign(statement.text(), None).await;
         done.map_err(|failure| failure.into_store_error(session.place()))?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use sqlx::Row;
 
-use crate::domain::migrations::{Checksum, Migration, Statement, embedded};
+use crate::domain::migrations::{Checksum, Migration, Statement, Wrapping, embedded};
 use crate::store::StoreError;
 use crate::store::postgres::{Failure, Pace, Session, Target, Transaction, settle};
 
@@ -167,7 +167,7 @@ impl<'a> Step<'a> {
             StoreError::Refused(format!("{version}_{name}.{way}.sql, {what}; nothing was applied"))
         };
         let statements = migration.up.statements().map_err(|error| refused("up", &error.to_string()))?;
-        if migration.up.declines_transaction() {
+        if migration.up.wrapping() == Wrapping::None {
             return Err(refused("up", "line 1: it asks to be run outside a transaction, which this llmhub cannot do"));
         }
         if let Some(control) = statements.iter().find(|statement| statement.controls_transaction()) {

@@ -1,29 +1,12 @@
-//! `llmhub db`: the database's schema.
+//! `db apply`: bring the schema up to date.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 
-use super::Globals;
+use super::super::Globals;
 use crate::app::{Answer, App, Applied};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
-
-/// Bring the database's schema up to date
-///
-/// Example: llmhub db apply --dry-run
-#[derive(Debug, Subcommand)]
-pub enum Db {
-    Apply(Apply),
-}
-
-impl Db {
-    /// Run the chosen verb.
-    pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
-        match self {
-            Self::Apply(args) => args.run(app, globals).await,
-        }
-    }
-}
 
 /// Apply the migrations that are built in and not yet applied, in one transaction
 ///

@@ -1,0 +1,26 @@
+//! `llmhub db`: the table of contents.
+
+mod apply;
+
+use clap::Subcommand;
+
+use super::Globals;
+use crate::app::{Answer, App};
+use crate::error::Error;
+
+/// The database: migrations, backups, test databases and seeds
+///
+/// Example: llmhub db apply --dry-run
+#[derive(Debug, Subcommand)]
+pub enum Db {
+    Apply(apply::Apply),
+}
+
+impl Db {
+    /// Run the chosen verb.
+    pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
+        match self {
+            Self::Apply(args) => args.run(app, globals).await,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! All migrations of one folder, as its layout reads them: oldest first, no version twice, every other file accounted for.
+
+use super::{Migration, Numbering, embedded};
+
+/// A file of the folder that is no migration, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// Its path relative to the folder.
+    pub file: String,
+    /// In words, such as "its name ends in .sql.txt".
+    pub reason: String,
+}
+
+/// The migrations that an operator has at hand.
+#[derive(Clone, Debug)]
+pub struct Set {
+    migrations: Vec<Migration>,
+    numbering: Numbering,
+    ignored: Vec<Ignored>,
+    notes: Vec<String>,
+}
+
+impl Set {
+    /// The migrations that travel in the binary.
+    pub fn embedded() -> Self {
+        Self { migrations: embedded(), numbering: Numbering::Integer, ignored: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The migrations, oldest first.
+    pub fn migrations(&self) -> &[Migration] {
+        &self.migrations
+    }
+
+    /// How their versions are ordered.
+    pub fn numbering(&self) -> Numbering {
+        self.numbering
+    }
+
+    /// What else lies in the folder.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
+    }
+
+    /// What the operator should know of the folder, one sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
