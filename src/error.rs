@@ -140,6 +140,8 @@ pub enum Stage {
     Writing(String),
     /// All writes are done and read back.
     Written,
+    /// It ended where it could, and this is what stands.
+    Stopped(String),
 }
 
 impl std::fmt::Display for Stage {
@@ -148,6 +150,7 @@ impl std::fmt::Display for Stage {
             Self::NothingWritten => f.write_str("nothing was written"),
             Self::Writing(what) => write!(f, "the write to {what} had begun and its outcome is unknown"),
             Self::Written => f.write_str("the change itself was made and read back"),
+            Self::Stopped(state) => f.write_str(state),
         }
     }
 }
@@ -191,6 +194,10 @@ impl From<StoreError> for Error {
                 Self::FlagNotFound { source_word, key, nearest }
             }
             StoreError::Unsupported { message, hint } => Self::Unsupported { message, hint },
+            StoreError::NoMigration { wanted, known } => Self::NotFound {
+                message: format!("there is no migration `{wanted}`{}", did_you_mean(&nearest(&wanted, &known))),
+                hint: "llmhub db status".to_owned(),
+            },
             other => Self::Store(other),
         }
     }
@@ -219,7 +226,7 @@ impl Error {
             Self::Consent(ConsentRefusal::Declined(_) | ConsentRefusal::NobodyToAsk(_)) => "not_confirmed",
             Self::Store(error) => store_code(error),
             Self::Input { .. } => "input",
-            Self::TimedOut(Stage::NothingWritten | Stage::Written) => "timed_out",
+            Self::TimedOut(Stage::NothingWritten | Stage::Written | Stage::Stopped(_)) => "timed_out",
             Self::TimedOut(Stage::Writing(_)) => "outcome_unknown",
             Self::Interrupted(_) => "interrupted",
             Self::Terminated(_) => "terminated",
@@ -290,6 +297,8 @@ fn store_code(error: &StoreError) -> &'static str {
         StoreError::Invalid(_) => "invalid_answer",
         StoreError::Refused(_) => "refused",
         StoreError::Local(_) => "local_file",
+        StoreError::NoMigration { .. } => "not_found",
+        StoreError::Stopped(_) => "interrupted",
     }
 }
 
@@ -307,6 +316,8 @@ fn store_hint(error: &StoreError) -> String {
         StoreError::Invalid(_) => "check that the address is a hub: llmhub doctor",
         StoreError::Refused(_) => "nothing was written; correct what the message names",
         StoreError::Local(_) => "check the path and its rights",
+        StoreError::NoMigration { .. } => "llmhub db status",
+        StoreError::Stopped(_) => "it is safe to run it again",
     }
     .to_owned()
 }

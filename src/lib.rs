@@ -24,12 +24,13 @@ mod ui;
 use std::ffi::OsString;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, Heard, StoreError};
 use crate::commands::{Cli, Globals, WELCOME};
 use crate::config::Environment;
 use crate::error::Error;
@@ -84,48 +85,105 @@ fn start(arguments: Vec<OsString>) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(&ui, &Error::Bug(format!("the runtime does not start: {error}"))),
     };
-    let outcome = runtime.block_on(supervise(&app, &cli.globals, command.run(&app, &cli.globals)));
+    let ended = runtime.block_on(supervise(&app, &cli.globals, command.run(&app, &cli.globals)));
     // A prompt may still be waiting for a line that never comes.
     runtime.shutdown_background();
-    match outcome {
-        Ok(answer) => answer.status(),
-        Err(error) => fail(&ui, &error),
+    match (ended.outcome, ended.cut) {
+        (Ok(answer), None) => answer.status(),
+        // It came to its end before it heard: the result stands, but whoever pressed Ctrl-C is not told that all is well.
+        (Ok(_), Some(cut)) => cut.error(error::Stage::Written).status(),
+        (Err(Error::Store(StoreError::Stopped(state))), Some(cut)) => {
+            fail(&ui, &cut.error(error::Stage::Stopped(state)))
+        }
+        (Err(error), _) => fail(&ui, &error),
     }
 }
 
-/// Run the command until it ends, a signal comes, or `--timeout` runs out. Dropping it closes its connections: a database
-/// rolls back, and what a hub was told is told to the operator.
-async fn supervise(
-    app: &App,
-    globals: &Globals,
-    command: impl Future<Output = Result<Answer, Error>>,
-) -> Result<Answer, Error> {
-    let deadline = async {
+/// What ends a command before its own end.
+#[derive(Clone, Copy)]
+enum Cut {
+    Deadline,
+    Interrupt,
+    Terminate,
+}
+
+impl Cut {
+    fn error(self, stage: error::Stage) -> Error {
+        match self {
+            Self::Deadline => Error::TimedOut(stage),
+            Self::Interrupt => Error::Interrupted(stage),
+            Self::Terminate => Error::Terminated(stage),
+        }
+    }
+}
+
+/// How a command ended, and whether it was asked to.
+struct Ended {
+    outcome: Result<Answer, Error>,
+    cut: Option<Cut>,
+}
+
+/// Run the command until it ends, a signal comes, or `--timeout` runs out.
+///
+/// Work that can end cleanly is asked to, and waited for until a second signal. Other work is dropped, which closes its
+/// connections: a database rolls back, and what a hub was told is told to the operator.
+async fn supervise(app: &App, globals: &Globals, command: impl Future<Output = Result<Answer, Error>>) -> Ended {
+    let mut deadline = pin!(async {
         match globals.timeout {
             Some(time) => tokio::time::sleep(time).await,
             None => std::future::pending().await,
         }
-    };
-    let terminated = async {
-        let streams = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
-        match streams {
-            (Ok(mut terminate), Ok(mut hangup)) => {
-                tokio::select! { _ = terminate.recv() => {}, _ = hangup.recv() => {} }
-            }
-            // Without a handler the signal ends the process by itself.
-            _ => std::future::pending().await,
+    });
+    let mut signals = Signals::new();
+    let mut command = pin!(command);
+    let mut cut = None;
+    loop {
+        let now = tokio::select! {
+            outcome = &mut command => return Ended { outcome, cut },
+            () = &mut deadline, if cut.is_none() => Cut::Deadline,
+            signal = signals.next() => signal,
+        };
+        if cut.is_some() || app.ask_to_stop() == Heard::No {
+            return Ended { outcome: Err(now.error(app.progress())), cut: None };
         }
-    };
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+        app.ui.note("ending; once more ends it at once");
+        cut = Some(now);
+    }
+}
+
+/// The signals that end a command. Without a handler a signal ends the process by itself.
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        let open = |kind| signal(kind).ok();
+        Self {
+            interrupt: open(SignalKind::interrupt()),
+            terminate: open(SignalKind::terminate()),
+            hangup: open(SignalKind::hangup()),
         }
+    }
+
+    async fn next(&mut self) -> Cut {
+        tokio::select! {
+            () = heard(&mut self.interrupt) => Cut::Interrupt,
+            () = heard(&mut self.terminate) => Cut::Terminate,
+            () = heard(&mut self.hangup) => Cut::Terminate,
+        }
+    }
+}
+
+async fn heard(signal: &mut Option<Signal>) {
+    let came = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
     };
-    tokio::select! {
-        outcome = command => outcome,
-        () = deadline => Err(Error::TimedOut(app.progress())),
-        () = interrupted => Err(Error::Interrupted(app.progress())),
-        () = terminated => Err(Error::Terminated(app.progress())),
+    if came.is_none() {
+        std::future::pending().await
     }
 }
 

@@ -1,23 +1,36 @@
-//! `db apply` through the library: all or nothing, once, and back again to the same catalog.
+//! `db apply` through the library: each migration whole or not at all, once, and back again to the same catalog.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use llmhub::domain::migrations::{Migration, Script, embedded};
+use llmhub::domain::migrations::{Migration, Numbering, Recorded, Script, Set, embedded};
 use llmhub::store::StoreError;
-use llmhub::store::database::{Operator, Run, applied, apply, apply_embedded};
+use llmhub::store::database::{Applied, Event, Late, Operator, Run, Wanted, Watch, history, ledger};
 use llmhub::store::postgres::Target;
 
 use crate::support::cut::{self, Loss};
 use crate::support::postgres::{CANARY_PASSWORD, Database, server, target};
 
 fn run() -> Run<'static> {
-    let operator = Operator { user: "alice".to_owned(), host: "ops".to_owned() };
-    Run { operator, patience: Duration::from_secs(20), on_wait: &|_| {} }
+    Run::new(Operator { user: "alice".to_owned(), host: "ops".to_owned() }, Duration::from_secs(20))
+}
+
+async fn apply(target: &Target, migrations: &[Migration], run: &Run<'_>) -> Result<Applied, StoreError> {
+    let set = Set::of(migrations.to_vec(), Numbering::Integer);
+    llmhub::store::database::apply(target, &set, &Wanted::default(), run).await
+}
+
+async fn apply_embedded(target: &Target, run: &Run<'_>) -> Result<Applied, StoreError> {
+    apply(target, &embedded(), run).await
+}
+
+async fn applied(target: &Target) -> Result<Vec<Recorded>, StoreError> {
+    ledger(target).await.map(|ledger| ledger.recorded)
 }
 
 fn migration(version: &str, up: &str) -> Migration {
-    Migration { version: version.parse().unwrap(), name: "test".to_owned(), up: Script::new(up), down: None }
+    let up = Script::new(up).named(format!("{version}_test.up.sql"));
+    Migration { version: version.parse().unwrap(), name: "test".to_owned(), up, down: None }
 }
 
 /// Everything in the catalog that a migration can make, one line each, without llmhub's own schema.
@@ -149,54 +162,73 @@ async fn who_waits_is_told_who_holds_the_lock_and_gives_up_in_time() {
     while database.lines("SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND granted").await.len() < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let told = Mutex::new(Vec::new());
-    let tell = |holder: &llmhub::store::database::Holder| told.lock().unwrap().push(holder.to_string());
-    let impatient = Run { patience: Duration::from_millis(300), on_wait: &tell, ..run() };
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+    impl Watch for Told {
+        fn see(&self, event: Event<'_>) {
+            if let Event::WaitsForRun(holder) = event {
+                self.0.lock().unwrap().push(holder.to_string());
+            }
+        }
+    }
+    let told = Told::default();
+    let impatient = Run { patience: Duration::from_millis(300), watch: &told, ..run() };
     let started = Instant::now();
     let error = apply_embedded(&database.target(), &impatient).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(error.to_string().contains("llmhub-db lock") && error.to_string().contains("alice@ops"), "{error}");
-    assert_eq!(told.into_inner().unwrap().len(), 1);
+    assert_eq!(told.0.into_inner().unwrap().len(), 1);
     running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn sql_that_fails_is_named_by_file_line_and_column_and_nothing_stands() {
+async fn sql_that_fails_is_named_by_file_line_and_column_and_only_its_migration_is_undone() {
     let database = Database::empty();
-    let before = catalog(&database).await;
-    #[track_caller]
-    fn place(error: &StoreError, expected: &str) {
+    let target = database.target();
+    let good = || migration("1", "CREATE TABLE a (id int);");
+    for (bad, expected) in [
+        (
+            "CREATE TABLE b (id int);\n-- é\n  SELECT 'é', nothing;",
+            "2_test.up.sql:3:15: column \"nothing\" does not exist (42703)",
+        ),
+        ("INSERT INTO a VALUES (1);\n\nALTER TABLE a ADD CHECK (id > 1);", "2_test.up.sql:3:1: "),
+        ("DO $$\nBEGIN\n  RAISE EXCEPTION 'no';\nEND $$;", "2_test.up.sql:3:3: no (P0001)"),
+    ] {
+        let done = apply(&target, &[good(), migration("2", bad)], &run()).await;
+        let (stands, error) = match done {
+            Ok(done) => (done.applied.len(), done.failed.unwrap().error),
+            Err(error) => (0, error),
+        };
         let text = error.to_string();
         assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
-        assert!(text.contains(expected) && text.contains("everything was rolled back"), "{text}");
+        assert!(text.starts_with(expected) && text.contains("2_test was rolled back"), "{text}");
         assert!(!text.contains(" at line "), "{text}");
+        assert!(stands <= 1);
+        assert_eq!(applied(&target).await.unwrap().len(), 1);
+        assert_eq!(database.lines("SELECT count(*)::text FROM a").await, ["0"]);
     }
-    let good = || migration("1", "CREATE TABLE a (id int);");
-    let bad = migration("2", "CREATE TABLE b (id int);\n-- é\n  SELECT 'é', nothing;");
-    let error = apply(&database.target(), &[good(), bad], &run()).await.unwrap_err();
-    place(&error, "2_test.up.sql:3:15: column \"nothing\" does not exist (42703)");
-    let bad = migration("2", "INSERT INTO a VALUES (1);\n\nALTER TABLE a ADD CHECK (id > 1);");
-    let error = apply(&database.target(), &[good(), bad], &run()).await.unwrap_err();
-    place(&error, "2_test.up.sql:3:1: ");
-    let bad = migration("2", "VACUUM;");
-    let error = apply(&database.target(), &[good(), bad], &run()).await.unwrap_err();
-    place(&error, "(25001)");
-    assert_eq!((catalog(&database).await, applied(&database.target()).await.unwrap()), (before, vec![]));
+    let failures: Vec<String> = history(&target, 50).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!(failures, ["failed", "failed", "failed", "applied"]);
 }
 
 #[tokio::test]
-async fn transaction_control_is_refused_before_anything_runs() {
+async fn what_no_server_would_read_is_refused_before_anything_runs() {
     let database = Database::empty();
-    for (up, word) in [
-        ("CREATE TABLE a ();\nCOMMIT;", "line 2:1"),
-        ("-- no-transaction\nVACUUM;", "outside a transaction"),
-        ("SELECT 'a;", "never ends"),
-        ("\\i other.sql", "psql"),
+    for (up, expected) in [
+        ("CREATE TABLE a ();\nCOMMIT;", "2_test.up.sql:2:1: this ends or opens a transaction"),
+        ("SELECT 'a;", "2_test.up.sql:1:8: the string that starts here never ends"),
+        ("\\i other.sql", "2_test.up.sql:1:1: psql commands"),
+        ("-- a\n\nSELECT 1;\n  CREAT TABLE b ();", "2_test.up.sql:4:3: syntax error at or near \"CREAT\" (42601)"),
+        ("INSERT INTO a VALUES (1) 2;", "2_test.up.sql:1:26: syntax error at or near \"2\" (42601)"),
     ] {
-        let error = apply(&database.target(), &[migration("1", up)], &run()).await.unwrap_err();
+        let migrations = [migration("1", "CREATE TABLE a (id int);"), migration("2", up)];
+        let error = apply(&database.target(), &migrations, &run()).await.unwrap_err();
         assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
-        assert!(error.to_string().contains(word), "{error}");
+        assert!(
+            error.to_string().starts_with(expected) && error.to_string().contains("nothing was written"),
+            "{error}"
+        );
     }
     assert_eq!(applied(&database.target()).await.unwrap(), []);
 }
@@ -227,10 +259,18 @@ async fn a_ledger_that_disagrees_with_the_files_is_a_conflict() {
     }
     let edited = migration("1", "SELECT 11");
     conflict(apply(&target, &[edited, three.clone()], &run()).await, "is not what was applied");
-    conflict(apply(&target, &[one.clone(), two, three.clone()], &run()).await, "2_test was never applied");
+    let late = Set::of(vec![one.clone(), two, three.clone()], Numbering::Integer);
+    let refused = llmhub::store::database::apply(&target, &late, &Wanted::default(), &run()).await.unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Refused(text) if text.contains("2_test.up.sql was never applied")),
+        "{refused}"
+    );
     conflict(apply(&target, &[one], &run()).await, "3_test, which is not among the files");
     let cosmetic = migration("1", "-- a comment\r\nselect 1;\r\n");
     assert_eq!(apply(&target, &[cosmetic, three], &run()).await.unwrap().applied, []);
+    let wanted = Wanted { late: Late::Apply, ..Wanted::default() };
+    let done = llmhub::store::database::apply(&target, &late, &wanted, &run()).await.unwrap();
+    assert_eq!((done.applied[0].version.as_str(), done.current.as_deref()), ("2", Some("2")));
     database.sql("UPDATE llmhub.ledger_format SET format = 2").await;
     conflict(applied(&target).await, "use the newer llmhub");
 }

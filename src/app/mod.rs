@@ -3,10 +3,12 @@
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
 mod cohorts;
+mod migrate;
+mod migrations;
 mod names;
+mod progress;
 mod restart;
 mod sandbox;
-mod schema;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -17,16 +19,17 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 pub use self::cohorts::Preview;
+pub use self::migrate::Tuning;
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Origin, Protection, Setting};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
-pub use crate::store::database::Applied;
+pub use crate::store::database::{Applied, Late, LedgerEvent, LockBudget, Ran, Rehearsed, Skipped, Undecided, Wanted};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{
-    Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, StoreError, Survey, Verdict, pick,
+    Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, Stopper, StoreError, Survey, Verdict, pick,
 };
 use crate::ui::{Refusal, Ui, View};
 
@@ -116,6 +119,7 @@ pub struct App {
     environment: Environment,
     options: Options,
     stage: Mutex<Stage>,
+    stopper: Mutex<Option<Arc<Stopper>>>,
     #[cfg(feature = "sandbox")]
     sandbox: tokio::sync::OnceCell<Arc<crate::store::sandbox::Sandbox>>,
 }
@@ -152,6 +156,7 @@ impl App {
             environment,
             options,
             stage: Mutex::new(Stage::NothingWritten),
+            stopper: Mutex::new(None),
             #[cfg(feature = "sandbox")]
             sandbox: tokio::sync::OnceCell::new(),
         })
@@ -205,6 +210,26 @@ impl App {
     /// How far the command has come.
     pub fn progress(&self) -> Stage {
         self.stage.lock().map(|stage| stage.clone()).unwrap_or_default()
+    }
+
+    /// From now on a signal asks the work to end where it can end cleanly, instead of dropping it.
+    pub(super) fn listen(&self) -> Arc<Stopper> {
+        let stopper = Arc::new(Stopper::default());
+        if let Ok(mut current) = self.stopper.lock() {
+            *current = Some(Arc::clone(&stopper));
+        }
+        stopper
+    }
+
+    /// Ask the work to end; whether there is anybody to hear it.
+    pub fn ask_to_stop(&self) -> Heard {
+        match self.stopper.lock().map(|mut stopper| stopper.take()) {
+            Ok(Some(stopper)) if Arc::strong_count(&stopper) > 1 => {
+                stopper.ask();
+                Heard::Yes
+            }
+            _ => Heard::No,
+        }
     }
 
     /// The profile's ladder.
@@ -347,6 +372,15 @@ fn password_was_typed(config: &Config) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether somebody hears the wish to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The work will end by itself.
+    Yes,
+    /// It has to be dropped.
+    No,
 }
 
 /// Whether a command reads the configuration.

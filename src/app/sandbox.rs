@@ -1,6 +1,8 @@
 //! The embedded database behind `--sandbox`: opened once for a command, migrated on first use, one process at a time.
 
 use super::App;
+#[cfg(feature = "sandbox")]
+use crate::domain::migrations::Set;
 use crate::error::Error;
 use crate::store::postgres::Target;
 
@@ -28,7 +30,7 @@ impl App {
     /// [`Error::Store`] when another process keeps it, or it does not start.
     pub(super) async fn sandbox(&self) -> Result<Target, Error> {
         use crate::store::StoreError;
-        use crate::store::database::{Operator, Run, apply_embedded};
+        use crate::store::database::{Run, Wanted, apply};
         use crate::store::sandbox::Sandbox;
         use std::sync::Arc;
 
@@ -44,10 +46,11 @@ impl App {
             }
             let waits = || self.ui.note("waiting for another llmhub that uses the sandbox");
             let sandbox = Arc::new(Sandbox::open(&folder, PATIENCE, waits).await?);
-            let (user, host) = self.who();
-            let operator = Operator { user, host };
-            let run = Run { operator, patience: PATIENCE, on_wait: &|_| {} };
-            apply_embedded(&Target::Sandbox(Arc::clone(&sandbox)), &run).await?;
+            let run = Run::new(self.operator(), PATIENCE);
+            let target = Target::Sandbox(Arc::clone(&sandbox));
+            if let Some(failed) = apply(&target, &Set::embedded(), &Wanted::default(), &run).await?.failed {
+                return Err(failed.error.into());
+            }
             Ok::<_, Error>(sandbox)
         });
         Ok(Target::Sandbox(Arc::clone(opened.await?)))

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod postgres;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+mod stop;
 pub mod users;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+pub use self::stop::{Stop, Stopper};
 use crate::domain::flags::{Flag, FlagKey, Member};
 
 /// A place where flags live.
@@ -67,6 +69,14 @@ pub enum StoreError {
         /// The names that exist.
         known: Vec<String>,
     },
+    /// No migration has that version.
+    #[error("there is no migration `{wanted}`")]
+    NoMigration {
+        /// What was asked for.
+        wanted: String,
+        /// The versions that exist.
+        known: Vec<String>,
+    },
     /// Somebody else changed it since it was read, or holds a lock; the message says what of ours stands.
     #[error("{0}")]
     Conflict(String),
@@ -108,6 +118,9 @@ pub enum StoreError {
     /// The input (a file, mostly) cannot be used as it is; nothing was written.
     #[error("{0}")]
     Refused(String),
+    /// The operator asked for the end; the message says what stands.
+    #[error("{0}")]
+    Stopped(String),
     /// A local file or folder cannot be read or written; nothing was changed.
     #[error("{0}")]
     Local(String),

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use llmhub::config::database_url::DatabaseUrl;
-use llmhub::store::database::{Operator, Run, apply_embedded};
+use llmhub::domain::migrations::Set;
+use llmhub::store::database::{Operator, Run, Wanted, apply};
 use llmhub::store::postgres::Target;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
@@ -70,8 +71,9 @@ impl Database {
         let target = database.target();
         block_on(async move {
             let operator = Operator { user: "tests".to_owned(), host: "localhost".to_owned() };
-            let run = Run { operator, patience: Duration::from_secs(10), on_wait: &|_| {} };
-            apply_embedded(&target, &run).await.expect("the shipped migrations apply");
+            let run = Run::new(operator, Duration::from_secs(10));
+            let applied = apply(&target, &Set::embedded(), &Wanted::default(), &run).await;
+            assert!(applied.expect("the shipped migrations apply").failed.is_none());
         });
         database
     }

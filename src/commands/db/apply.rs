@@ -1,26 +1,58 @@
-//! `db apply`: bring the schema up to date.
+//! `db apply`: bring the schema up to date, one migration after the other, each committed with its ledger row.
 
 use clap::Args;
 use serde::Serialize;
 
 use super::super::Globals;
-use crate::app::{Answer, App, Applied};
+use super::tuning::{Folder, Tuning};
+use crate::app::{Answer, App, Applied, Late, Rehearsed, Skipped, StoreError, Wanted};
+use crate::domain::migrations::{Migration, Set, Version};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
 
-/// Apply the migrations that are built in and not yet applied, in one transaction
+/// Apply the migrations that are not yet applied, oldest first
 ///
-/// Example: llmhub db apply --database-url postgres://unicorn@localhost/unicorn_test
+/// Each is committed together with its ledger row. With --dry-run all of them are really run in one transaction that is rolled
+/// back; what cannot be in a transaction is named and left out.
+///
+/// Example: llmhub db apply --to 0002 --database-url postgres://unicorn@localhost/unicorn_test
 #[derive(Debug, Args)]
-pub struct Apply {}
+pub struct Apply {
+    /// The last version to apply
+    #[arg(long, value_name = "VERSION")]
+    to: Option<Version>,
+    /// Also apply what is older than the newest applied migration
+    #[arg(long)]
+    out_of_order: bool,
+    #[command(flatten)]
+    folder: Folder,
+    #[command(flatten)]
+    tuning: Tuning,
+}
 
 /// `db apply`
 #[derive(Debug, Serialize)]
 struct ApplyView {
     #[serde(flatten)]
     run: Applied,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<FailedView>,
+}
+
+/// The migration at which a run stopped.
+#[derive(Debug, Serialize)]
+struct FailedView {
+    version: String,
+    name: String,
+    error: ErrorView,
+}
+
+/// An error inside a result.
+#[derive(Debug, Serialize)]
+struct ErrorView {
+    code: &'static str,
+    message: String,
+    hint: String,
 }
 
 impl View for ApplyView {
@@ -28,40 +60,96 @@ impl View for ApplyView {
         if self.run.applied.is_empty() {
             page.line("nothing to apply");
         } else {
-            let rows = self.run.applied.iter().map(|migration| {
+            let rows = self.run.applied.iter().map(|ran| {
                 [
-                    (Tone::Strong, migration.version.clone()),
-                    (Tone::Plain, migration.name.clone()),
-                    (Tone::Dim, if self.dry_run { "–".to_owned() } else { format!("{} ms", migration.duration_ms) }),
+                    (Tone::Strong, ran.version.clone()),
+                    (Tone::Plain, ran.name.clone()),
+                    (Tone::Dim, format!("{} ms", ran.duration_ms)),
                 ]
             });
             page.table(&["version", "name", "time"], rows);
         }
         page.fact("current", self.run.current.as_deref().unwrap_or("none"));
-        if self.dry_run {
-            page.line("dry run: nothing was written");
+        if let Some(failed) = &self.failed {
+            page.spans(&[(Tone::Bad, "FAILED"), (Tone::Plain, &format!("  {}_{}", failed.version, failed.name))]);
+            page.line(&failed.error.message);
         }
+    }
+}
+
+/// `db apply --dry-run`
+#[derive(Debug, Serialize)]
+struct RehearsalView {
+    applied: Vec<crate::app::Ran>,
+    skipped: Vec<Skipped>,
+    current: Option<String>,
+    dry_run: bool,
+}
+
+impl View for RehearsalView {
+    fn page(&self, page: &mut Page) {
+        if self.applied.is_empty() && self.skipped.is_empty() {
+            page.line("nothing to apply");
+        }
+        let ran = self.applied.iter().map(|ran| {
+            let result = (Tone::Good, format!("ran in {} ms and was rolled back", ran.duration_ms));
+            [(Tone::Strong, ran.version.clone()), (Tone::Plain, ran.name.clone()), result]
+        });
+        let skipped = self.skipped.iter().map(|skipped| {
+            let result = (Tone::Warn, format!("not run: {}", skipped.reason));
+            [(Tone::Strong, skipped.version.clone()), (Tone::Plain, skipped.name.clone()), result]
+        });
+        let rows: Vec<_> = ran.chain(skipped).collect();
+        if !rows.is_empty() {
+            page.table(&["version", "name", "rehearsal"], rows);
+        }
+        page.fact("current", self.current.as_deref().unwrap_or("none"));
+        page.line("dry run: nothing was written");
     }
 }
 
 impl Apply {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         app.announce();
-        let pending = app.pending_migrations().await?;
+        let set = app.migrations(self.folder.dir.as_deref())?;
+        set.notes().iter().for_each(|note| app.ui.note(note));
+        let late = if self.out_of_order { Late::Apply } else { Late::Refuse };
+        let wanted = Wanted { to: self.to, late };
         if globals.dry_run {
-            app.show(&ApplyView { run: pending, dry_run: true })?;
+            let Rehearsed { executed, skipped, current } = app.rehearse(&set, &wanted, &self.tuning.get()).await?;
+            app.show(&RehearsalView { applied: executed, skipped, current, dry_run: true })?;
             return Ok(Answer::Yes);
         }
-        if !pending.applied.is_empty() {
-            let names: Vec<String> =
-                pending.applied.iter().map(|next| format!("{} {}", next.version, next.name)).collect();
+        let names = pending_names(app, &set).await?;
+        if !names.is_empty() {
             app.authorise(format!("apply {}?", names.join(", ")), false, globals.reason.as_deref()).await?;
             app.stage(Stage::Writing("db".to_owned()));
         }
         // Also where nothing is pending: an applied file that was edited since is a conflict, and must be said.
-        let run = app.apply_migrations().await?;
+        let mut run = app.apply(&set, &wanted, &self.tuning.get(), globals.reason.as_deref()).await?;
         app.stage(Stage::Written);
-        app.show(&ApplyView { run, dry_run: false })?;
-        Ok(Answer::Yes)
+        let stand: Vec<String> = run.applied.iter().map(|ran| format!("{}_{}", ran.version, ran.name)).collect();
+        let failed = match run.failed.take() {
+            // Whoever pressed Ctrl-C gets the state, not a result.
+            Some(failed) if matches!(failed.error, StoreError::Stopped(_)) => {
+                return Err(StoreError::Stopped(format!("{}; applied: {}", failed.error, stand.join(", "))).into());
+            }
+            Some(failed) => {
+                let error = Error::from(failed.error);
+                let error = ErrorView { code: error.code(), message: error.to_string(), hint: error.hint() };
+                Some(FailedView { version: failed.version, name: failed.name, error })
+            }
+            None => None,
+        };
+        let answer = if failed.is_some() { Answer::Partial } else { Answer::Yes };
+        app.show(&ApplyView { run, failed })?;
+        Ok(answer)
     }
+}
+
+/// What would be applied, by name; problems are found by the run itself, which also knows how to say them.
+async fn pending_names(app: &App, set: &Set) -> Result<Vec<String>, Error> {
+    let ledger = app.ledger().await?;
+    let name = |migration: &&Migration| format!("{} {}", migration.version, migration.name);
+    Ok(set.compare(&ledger.recorded).pending.iter().map(name).collect())
 }

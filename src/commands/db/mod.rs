@@ -1,6 +1,9 @@
 //! `llmhub db`: the table of contents.
 
 mod apply;
+mod baseline;
+mod inspect;
+mod tuning;
 
 use clap::Subcommand;
 
@@ -13,14 +16,22 @@ use crate::error::Error;
 /// Example: llmhub db apply --dry-run
 #[derive(Debug, Subcommand)]
 pub enum Db {
+    Status(inspect::Status),
+    Plan(inspect::Plan),
     Apply(apply::Apply),
+    History(inspect::History),
+    Baseline(baseline::Baseline),
 }
 
 impl Db {
     /// Run the chosen verb.
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         match self {
+            Self::Status(args) => args.run(app).await,
+            Self::Plan(args) => args.run(app).await,
             Self::Apply(args) => args.run(app, globals).await,
+            Self::History(args) => args.run(app).await,
+            Self::Baseline(args) => args.run(app, globals).await,
         }
     }
 }

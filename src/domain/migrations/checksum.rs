@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use squawk_lexer::TokenKind;
 
 use super::script::{Script, Wrapping};
-use super::split::{SplitError, is_blank, lexemes};
+use super::split::{SplitError, Statement, is_blank, lexemes};
 
 /// SHA-256 of a script's tokens, in hexadecimal. The ledger keeps it, so what goes into it must never change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -52,6 +52,18 @@ impl Script {
         hash.directives(self.text().get(gap_start..).unwrap_or_default());
         Ok(Checksum(hex(&hash.0.finalize())))
     }
+}
+
+/// The checksum of some statements of a script.
+pub(super) fn phase_checksum(statements: &[Statement<'_>]) -> Checksum {
+    let mut hash = TokenHash(Sha256::new());
+    for statement in statements {
+        hash.statement(statement.text());
+        if let Some(data) = statement.copy_data() {
+            hash.part(b'c', data);
+        }
+    }
+    Checksum(hex(&hash.0.finalize()))
 }
 
 /// Whether a text asks to be run outside a transaction: its first line says `-- no-transaction`.

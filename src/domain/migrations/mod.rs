@@ -4,7 +4,10 @@
 //! checksum" cannot disagree about where a string ends.
 
 mod checksum;
+mod conduct;
 mod embedded;
+mod phases;
+mod plan;
 mod script;
 mod set;
 mod split;
@@ -15,7 +18,10 @@ use std::fmt;
 use serde::Serialize;
 
 pub use checksum::Checksum;
+pub use conduct::{Alone, Conduct, ObjectName};
 pub use embedded::embedded;
+pub use phases::{Phase, Phases, ScriptError};
+pub use plan::{Comparison, Direction, Problem, Recorded};
 pub use script::{Position, Script, Wrapping};
 pub use set::{Ignored, Set};
 pub use split::{SplitError, Statement};

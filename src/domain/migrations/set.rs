@@ -23,7 +23,12 @@ pub struct Set {
 impl Set {
     /// The migrations that travel in the binary.
     pub fn embedded() -> Self {
-        Self { migrations: embedded(), numbering: Numbering::Integer, ignored: Vec::new(), notes: Vec::new() }
+        Self::of(embedded(), Numbering::Integer)
+    }
+
+    /// Migrations that are in order and distinct already.
+    pub fn of(migrations: Vec<Migration>, numbering: Numbering) -> Self {
+        Self { migrations, numbering, ignored: Vec::new(), notes: Vec::new() }
     }
 
     /// The migrations, oldest first.

@@ -67,6 +67,22 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// Whether it opens a transaction.
+    pub(super) fn opens_transaction(&self) -> bool {
+        let words = self.words(2);
+        matches!(
+            words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
+            ["begin", ..] | ["start", "transaction"]
+        )
+    }
+
+    /// Whether it commits the transaction that is open.
+    pub(super) fn commits(&self) -> bool {
+        let words = self.words(2);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        matches!(words.as_slice(), ["commit" | "end"] | ["commit" | "end", "work" | "transaction"])
+    }
+
     /// Where it starts, and where the script goes on behind its `;` and its data.
     pub(super) fn span(&self) -> (usize, usize) {
         (self.start, self.after)

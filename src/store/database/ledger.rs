@@ -1,75 +1,107 @@
-//! What was applied to a database, when, by whom and with which text: the schema `llmhub`, read and appended to.
+//! What was applied to a database, when, by whom and with which text: the schema `llmhub`, read.
 //!
-//! Reading never creates: a database without a ledger has had nothing applied. Writing happens in the transaction of the
-//! migration itself.
+//! Reading never creates: a database without a ledger has had nothing applied. [`super::record`] writes.
 
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::domain::migrations::{Checksum, Migration, Script};
+use crate::domain::migrations::{Direction, Problem, Recorded, Script, Version};
 use crate::store::StoreError;
-use crate::store::postgres::{Pace, Session, Target, Transaction};
-
-use super::run::{Operator, RunId};
+use crate::store::postgres::{Pace, Session, Target};
 
 /// The ledger's own format; a higher number belongs to a newer llmhub.
 const FORMAT: i32 = 1;
 
-/// A migration that is applied now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LedgerEntry {
-    /// As in its file name.
-    pub version: String,
-    /// As in its file name.
-    pub name: String,
-    /// When, RFC 3339 UTC.
-    pub applied_at: String,
-    /// `user@host` of the operator.
-    pub applied_by: String,
-    /// The checksum of the up that was run.
-    #[serde(skip)]
-    pub up_checksum: String,
-    /// The run that applied it.
-    #[serde(skip)]
-    pub run_id: String,
-    /// Whether its down has been proven to restore the schema.
-    pub proven: bool,
+/// The ledger at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// What is applied, in the order in which it was.
+    pub recorded: Vec<Recorded>,
+    /// What was begun, in parts, and never ended.
+    pub unfinished: Vec<Unfinished>,
 }
 
-/// The migrations applied to `target`, in the order in which they were; nothing is created by looking.
+/// A migration of several parts whose run died or failed between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// As in its file name.
+    pub version: Version,
+    /// As in its file name.
+    pub name: String,
+    /// Which way it was going.
+    pub direction: Direction,
+    /// The checksums of the parts that were run, from the first.
+    pub done: Vec<String>,
+    /// The part that was about to be run outside of a transaction, with the indexes that were there before it.
+    pub intent: Option<Intent>,
+}
+
+/// A part that was begun, and whose end nobody wrote down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its number, from 0.
+    pub part: usize,
+    /// The indexes of the table before it, where it builds one.
+    pub indexes: Vec<String>,
+}
+
+impl Ledger {
+    /// The newest applied version.
+    pub fn current(&self) -> Option<&Version> {
+        self.recorded.last().map(|entry| &entry.version)
+    }
+
+    /// What was begun of a migration.
+    pub fn unfinished(&self, version: &Version) -> Option<&Unfinished> {
+        self.unfinished.iter().find(|one| one.version == *version)
+    }
+
+    /// What is half done, as problems.
+    pub fn problems(&self) -> Vec<Problem> {
+        let half_done = |one: &Unfinished| Problem::HalfDone {
+            version: one.version.clone(),
+            name: one.name.clone(),
+            done: one.done.len(),
+            direction: one.direction,
+        };
+        self.unfinished.iter().map(half_done).collect()
+    }
+}
+
+/// The ledger of `target`; nothing is created by looking.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when a newer llmhub keeps this ledger; [`StoreError::Denied`] for a role without rights on it.
-pub async fn applied(target: &Target) -> Result<Vec<LedgerEntry>, StoreError> {
+pub async fn ledger(target: &Target) -> Result<Ledger, StoreError> {
     let mut session = Session::open(target).await?;
     session.begin_read(Pace::Quick).await?;
-    let entries = read(&mut session).await?;
+    let ledger = read(&mut session).await?;
     session.abandon().await;
-    Ok(entries)
+    Ok(ledger)
 }
 
 /// Whether a database has a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Existence {
+pub(super) enum Existence {
     Absent,
     Present,
 }
 
-/// The entries, in the transaction that is open.
-pub(super) async fn read(session: &mut Session) -> Result<Vec<LedgerEntry>, StoreError> {
+/// The ledger, in the transaction that is open.
+pub(super) async fn read(session: &mut Session) -> Result<Ledger, StoreError> {
     if existence(session).await? == Existence::Absent {
-        return Ok(Vec::new());
+        return Ok(Ledger::default());
     }
     let query = sqlx::query(
         "SELECT version, name, to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS applied_at, \
-         os_user || '@' || host AS applied_by, up_checksum, run_id, proof IS NOT NULL AS proven \
-         FROM llmhub.migration ORDER BY position",
+         os_user || '@' || host AS applied_by, up_checksum, down_checksum, up_raw_hash, run_id, \
+         proof IS NOT NULL AS proven FROM llmhub.migration ORDER BY position",
     );
-    session.rows(query).await?.iter().map(entry).collect()
+    let recorded = session.rows(query).await?.iter().map(entry).collect::<Result<_, _>>()?;
+    Ok(Ledger { recorded, unfinished: unfinished(session).await? })
 }
 
-async fn existence(session: &mut Session) -> Result<Existence, StoreError> {
+pub(super) async fn existence(session: &mut Session) -> Result<Existence, StoreError> {
     // From the catalog, which every role may read: `to_regclass` fails for a role that may not look into the schema.
     let query = sqlx::query(
         "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -90,72 +122,105 @@ async fn existence(session: &mut Session) -> Result<Existence, StoreError> {
     }
 }
 
-fn entry(row: &PgRow) -> Result<LedgerEntry, StoreError> {
-    let wrong = |_| StoreError::Invalid("the ledger has other columns than its format says".to_owned());
-    Ok(LedgerEntry {
-        version: row.try_get("version").map_err(wrong)?,
+fn wrong(_: sqlx::Error) -> StoreError {
+    StoreError::Invalid("the ledger has other columns than its format says".to_owned())
+}
+
+fn version(row: &PgRow) -> Result<Version, StoreError> {
+    let text: String = row.try_get("version").map_err(wrong)?;
+    text.parse().map_err(|_| StoreError::Invalid(format!("the ledger holds the version `{text}`, which is none")))
+}
+
+fn entry(row: &PgRow) -> Result<Recorded, StoreError> {
+    Ok(Recorded {
+        version: version(row)?,
         name: row.try_get("name").map_err(wrong)?,
         applied_at: row.try_get("applied_at").map_err(wrong)?,
         applied_by: row.try_get("applied_by").map_err(wrong)?,
         up_checksum: row.try_get("up_checksum").map_err(wrong)?,
+        down_checksum: row.try_get("down_checksum").map_err(wrong)?,
+        up_raw_hash: row.try_get("up_raw_hash").map_err(wrong)?,
         run_id: row.try_get("run_id").map_err(wrong)?,
         proven: row.try_get("proven").map_err(wrong)?,
     })
 }
 
-/// Create the ledger if the database has none, in the transaction that is open and under the migration lock.
-pub(super) async fn ensure(session: &mut Session) -> Result<(), StoreError> {
-    if existence(session).await? == Existence::Present {
-        return Ok(());
+/// Parts that were begun and belong to no migration that ended since.
+async fn unfinished(session: &mut Session) -> Result<Vec<Unfinished>, StoreError> {
+    let query = sqlx::query(
+        "SELECT kind, version, name, statement, details->>'direction' AS direction, details->>'checksum' AS checksum, \
+         ARRAY(SELECT jsonb_array_elements_text(details->'indexes')) AS indexes FROM llmhub.migration_event e \
+         WHERE kind IN ('started', 'statement_done') AND NOT EXISTS (SELECT 1 FROM llmhub.migration_event l \
+         WHERE l.version = e.version AND l.id > e.id AND l.kind IN ('applied', 'reverted', 'adopted', 'repaired')) \
+         ORDER BY id",
+    );
+    let mut found: Vec<Unfinished> = Vec::new();
+    for row in session.rows(query).await? {
+        let (version, name) = (version(&row)?, row.try_get::<String, _>("name").map_err(wrong)?);
+        let direction = match row.try_get::<&str, _>("direction").map_err(wrong)? {
+            "down" => Direction::Down,
+            _ => Direction::Up,
+        };
+        let one = match found.iter_mut().position(|one| one.version == version) {
+            Some(place) => found.get_mut(place),
+            None => {
+                found.push(Unfinished { version, name, direction, done: Vec::new(), intent: None });
+                found.last_mut()
+            }
+        };
+        let (Some(one), Ok(part)) = (one, usize::try_from(row.try_get::<i32, _>("statement").map_err(wrong)?)) else {
+            continue;
+        };
+        if row.try_get::<&str, _>("kind").map_err(wrong)? == "started" {
+            one.intent = Some(Intent { part, indexes: row.try_get("indexes").map_err(wrong)? });
+        } else {
+            one.intent = None;
+            one.done.push(row.try_get("checksum").map_err(wrong)?);
+        }
     }
-    let script = Script::new(include_str!("ledger.sql"));
-    let statements =
-        script.statements().map_err(|error| StoreError::Invalid(format!("ledger.sql:{}: {error}", error.at())))?;
-    for statement in statements {
-        let done = session.foreign(statement.text(), None).await;
-        done.map_err(|failure| failure.into_store_error(session.place()))?;
-    }
-    Ok(())
+    Ok(found)
 }
 
-/// What one migration's run left to record.
-pub(super) struct Record<'a> {
-    pub(super) migration: &'a Migration,
-    pub(super) up_checksum: &'a Checksum,
-    pub(super) down_checksum: Option<&'a Checksum>,
-    pub(super) duration_ms: i64,
-    pub(super) run_id: &'a RunId,
-    pub(super) transaction: &'a Transaction,
-    pub(super) operator: &'a Operator,
+/// The texts that a migration was applied with.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// What was run.
+    pub up: Script,
+    /// What undoes it, if there was a down then.
+    pub down: Option<Script>,
 }
 
-/// Put a migration on the ledger and into its history, in the transaction that ran it.
-pub(super) async fn record(session: &mut Session, record: &Record<'_>) -> Result<(), StoreError> {
-    const MIGRATION: &str = "INSERT INTO llmhub.migration (applied_at, version, name, up_sql, up_raw_hash, up_checksum, \
-                             down_sql, down_raw_hash, down_checksum, duration_ms, run_id, xid, os_user, host, tool_version) \
-                             VALUES (clock_timestamp(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    const EVENT: &str = "INSERT INTO llmhub.migration_event (kind, version, name, up_sql, up_raw_hash, up_checksum, \
-                         down_sql, down_raw_hash, down_checksum, duration_ms, run_id, xid, os_user, host, tool_version) \
-                         VALUES ('applied', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    let migration = record.migration;
-    for sql in [MIGRATION, EVENT] {
-        let down = migration.down.as_ref();
-        let query = sqlx::query(sql)
-            .bind(migration.version.as_str())
-            .bind(migration.name.as_str())
-            .bind(migration.up.text())
-            .bind(migration.up.raw_hash())
-            .bind(record.up_checksum.as_str())
-            .bind(down.map(Script::text))
-            .bind(down.map(Script::raw_hash))
-            .bind(record.down_checksum.map(Checksum::as_str))
-            .bind(record.duration_ms)
-            .bind(record.run_id.as_str())
-            .bind(record.transaction.as_str())
-            .bind(record.operator.user.as_str())
-            .bind(record.operator.host.as_str())
-            .bind(env!("CARGO_PKG_VERSION"));
-        session.run(query).await?;
+/// The texts of these applied migrations, in the same order; this is what rolls back when the files are gone.
+///
+/// # Errors
+/// As [`ledger`].
+pub async fn texts(target: &Target, recorded: &[Recorded]) -> Result<Vec<Texts>, StoreError> {
+    let mut session = Session::open(target).await?;
+    session.begin_read(Pace::Quick).await?;
+    let mut texts = Vec::with_capacity(recorded.len());
+    for entry in recorded {
+        let query =
+            sqlx::query("SELECT up_sql, down_sql, up_wrapped, down_wrapped FROM llmhub.migration WHERE version = $1");
+        let row = session.row(query.bind(entry.version.as_str())).await?.ok_or_else(|| {
+            StoreError::Conflict(format!(
+                "{}_{} was rolled back meanwhile; nothing was written",
+                entry.version, entry.name
+            ))
+        })?;
+        let script = |way: &str, sql: &str, wrapped: bool| {
+            use crate::domain::migrations::Wrapping;
+            let file = format!("{}_{}.{way}.sql (ledger)", entry.version, entry.name);
+            Script::new(sql).named(file).wrapped(if wrapped { Wrapping::Transaction } else { Wrapping::None })
+        };
+        let up: String = row.try_get("up_sql").map_err(wrong)?;
+        let down: Option<String> = row.try_get("down_sql").map_err(wrong)?;
+        let (up_wrapped, down_wrapped) =
+            (row.try_get("up_wrapped").map_err(wrong)?, row.try_get("down_wrapped").map_err(wrong)?);
+        texts.push(Texts {
+            up: script("up", &up, up_wrapped),
+            down: down.map(|down| script("down", &down, down_wrapped)),
+        });
     }
-    Ok(())
+    session.abandon().await;
+    Ok(texts)
 }

@@ -17,9 +17,11 @@ CREATE TABLE llmhub.migration (
     up_sql text NOT NULL,
     up_raw_hash text NOT NULL,
     up_checksum text NOT NULL,
+    up_wrapped boolean NOT NULL,
     down_sql text,
     down_raw_hash text,
     down_checksum text,
+    down_wrapped boolean NOT NULL,
     applied_at timestamptz NOT NULL,
     duration_ms bigint NOT NULL,
     fingerprint_before jsonb,
@@ -34,7 +36,8 @@ CREATE TABLE llmhub.migration (
     reason text
 );
 
--- Everything that was ever done, failures and reverts included.
+-- Everything that was ever done, failures and reverts included. A migration of several parts leaves a row before each part
+-- that runs outside of a transaction ('started') and one with each part that stands ('statement_done').
 CREATE TABLE llmhub.migration_event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -14,6 +14,7 @@ use crate::store::StoreError;
 use crate::store::postgres::{Connections, Session, Target};
 
 use super::run::{Run, RunId};
+use super::watch::Event;
 
 /// Who holds a lock that we wait for. A role without `pg_read_all_stats` sees no address of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    fn key(self) -> i64 {
+    pub(super) fn key(self) -> i64 {
         let name = match self {
             Self::Run => "llmhub: migration run: llmhub",
             Self::Worker => "llmhub: migration worker: llmhub",
@@ -124,10 +125,13 @@ pub(super) async fn wait_for(session: &mut Session, purpose: Purpose, run: &Run<
             return Err(conflict(session, purpose, holder.as_ref()));
         }
         if let (false, Some(holder)) = (told, &holder) {
-            (run.on_wait)(holder);
+            run.watch.see(Event::WaitsForRun(holder));
             told = true;
         }
-        sleep(pause).await;
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = run.stop.asked() => return Err(StoreError::Stopped("nothing was written".to_owned())),
+        }
         pause = (pause * 3 / 2).min(Duration::from_millis(200));
     }
 }

@@ -43,7 +43,7 @@ impl PostgresFlags {
         let mut session = self.reader(Pace::Quick).await?;
         let row = session.row(sqlx::query(FACTS)).await?;
         session.abandon().await;
-        let ledger = crate::store::database::applied(&self.target).await?;
+        let ledger = crate::store::database::ledger(&self.target).await?;
         let wrong =
             |_| StoreError::Invalid("the server described itself in other types than PostgreSQL has".to_owned());
         let row = row.ok_or_else(|| StoreError::Invalid("the server did not describe itself".to_owned()))?;
@@ -54,7 +54,7 @@ impl PostgresFlags {
             server_version: row.try_get("version").map_err(wrong)?,
             role: row.try_get("role").map_err(wrong)?,
             database: row.try_get("database").map_err(wrong)?,
-            schema: ledger.last().map(|entry| entry.version.clone()).filter(|_| there),
+            schema: ledger.current().map(ToString::to_string).filter(|_| there),
             may_write: row.try_get("writes").map_err(wrong)?,
             standby: row.try_get("standby").map_err(wrong)?,
             clock_seconds: theirs - i64::try_from(ours).unwrap_or(i64::MAX),

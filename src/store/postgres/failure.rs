@@ -20,6 +20,12 @@ impl Place {
     pub(in crate::store) fn of(target: &Target) -> Self {
         Self(target.to_string())
     }
+
+    /// A place by its words.
+    #[cfg(test)]
+    pub(in crate::store) fn named(words: &str) -> Self {
+        Self(words.to_owned())
+    }
 }
 
 impl fmt::Display for Place {
@@ -41,6 +47,10 @@ pub(in crate::store) enum Failure {
         position: Option<usize>,
         /// The violated constraint, if that is the matter.
         constraint: Option<String>,
+        /// The server's advice.
+        hint: Option<String>,
+        /// Inside which function or block it happened, innermost first.
+        context: Option<String>,
     },
     /// The session is gone, or never came up; if COMMIT was on its way, its fate is unknown.
     Gone {
@@ -70,7 +80,8 @@ impl Failure {
                     Some(PgErrorPosition::Internal { .. }) | None => None,
                 };
                 let constraint = error.constraint().map(str::to_owned);
-                Self::Server { sqlstate, message, position, constraint }
+                let (hint, context) = (error.hint().map(str::to_owned), error.r#where().map(str::to_owned));
+                Self::Server { sqlstate, message, position, constraint, hint, context }
             }
             sqlx::Error::Io(error) => Self::Gone { reason: error.to_string(), sqlstate: None },
             sqlx::Error::Tls(error) => {

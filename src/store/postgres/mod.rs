@@ -19,7 +19,7 @@ pub use flags::PostgresFlags;
 pub use target::Target;
 pub use users::{Identity, UserCount};
 
-pub(in crate::store) use failure::Failure;
-pub(in crate::store) use session::{Pace, Session, Transaction};
-pub(in crate::store) use settle::settle;
+pub(in crate::store) use failure::{Failure, Place};
+pub(in crate::store) use session::{Backend, Mark, Pace, Session, Transaction, Work};
+pub(in crate::store) use settle::{After, commit_in_place};
 pub(in crate::store) use target::Connections;

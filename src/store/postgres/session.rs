@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Row, SqlSafeStr};
 use tokio::time::timeout;
 
 use crate::store::StoreError;
@@ -27,29 +27,48 @@ pub(in crate::store) enum Pace {
     Long,
     /// Nothing but a lock that is held while another connection works.
     Holding,
+    /// Somebody else's statements, watched by whoever sends them.
+    Work {
+        /// How long a statement waits for a lock.
+        lock: Duration,
+        /// How long a statement may take; as long as it takes where there is no limit.
+        statement: Option<Duration>,
+    },
 }
 
 impl Pace {
-    fn statement_limit(self) -> Duration {
+    fn statement_limit(self) -> Option<Duration> {
         match self {
-            Self::Quick | Self::Holding => Duration::from_secs(15),
-            Self::Long => Duration::from_secs(600),
+            Self::Quick | Self::Holding => Some(Duration::from_secs(15)),
+            Self::Long => Some(Duration::from_secs(600)),
+            Self::Work { statement, .. } => statement,
         }
     }
 
     /// The server's limit comes first, so that its answer says what happened; ours is for a server that says nothing.
-    fn answer_limit(self) -> Duration {
-        self.statement_limit() + Duration::from_secs(4)
+    fn answer_limit(self) -> Option<Duration> {
+        self.statement_limit().map(|limit| limit + Duration::from_secs(4))
+    }
+
+    fn lock_limit(self) -> Duration {
+        match self {
+            Self::Quick | Self::Long | Self::Holding => Duration::from_secs(5),
+            Self::Work { lock, .. } => lock,
+        }
     }
 
     /// Milliseconds that the server lets the transaction idle; a holder idles by design.
     fn idle_limit(self) -> u32 {
         match self {
-            Self::Quick | Self::Long => 60_000,
+            Self::Quick | Self::Long | Self::Work { .. } => 60_000,
             Self::Holding => 0,
         }
     }
 }
+
+/// A process of the server, by the number that the server knows it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Backend(pub(in crate::store) i32);
 
 /// Whether the server looks now and then if we are still there (from 14, not on every system).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +85,26 @@ pub(in crate::store) struct Session {
     place: Place,
     check: DeadClientCheck,
     pace: Pace,
+}
+
+/// A transaction of a run.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Work {
+    /// Its number.
+    pub(in crate::store) transaction: Transaction,
+    /// The server's process.
+    pub(in crate::store) backend: Backend,
+    /// Who has the mark.
+    pub(in crate::store) mark: Mark,
+}
+
+/// Who has the lock that marks a working run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Mark {
+    /// This transaction.
+    Ours,
+    /// Another session.
+    SomebodyElses,
 }
 
 /// The id of a transaction that writes, which outlives its connection.
@@ -107,6 +146,31 @@ impl Session {
         &self.place
     }
 
+    /// Begin a transaction of a run, marked by a lock of its own: whoever comes after a death sees by it that the statement of
+    /// a dead client still works.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Work::marked`] tells whether somebody else has the mark.
+    pub(in crate::store) async fn begin_work(&mut self, pace: Pace, mark: i64) -> Result<Work, StoreError> {
+        let then = format!("SELECT pg_current_xact_id()::text, pg_backend_pid(), pg_try_advisory_xact_lock({mark})");
+        let row = self.begin(pace, "", &then).await.map_err(|failure| self.not_begun(failure))?;
+        let work = row.and_then(|row| {
+            Some(Work {
+                transaction: Transaction(row.try_get(0).ok()?),
+                backend: Backend(row.try_get(1).ok()?),
+                mark: if row.try_get(2).ok()? { Mark::Ours } else { Mark::SomebodyElses },
+            })
+        });
+        work.ok_or_else(|| StoreError::Invalid(format!("{} gave the transaction no number", self.place)))
+    }
+
+    fn not_begun(&self, failure: Failure) -> StoreError {
+        match failure.sqlstate() {
+            Some("55000") => StoreError::Denied(format!("{} is a standby and takes no writes", self.place)),
+            _ => failure.into_store_error(&self.place),
+        }
+    }
+
     /// Begin a transaction that only reads.
     pub(in crate::store) async fn begin_read(&mut self, pace: Pace) -> Result<(), StoreError> {
         self.begin(pace, "READ ONLY", "").await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
@@ -115,13 +179,58 @@ impl Session {
     /// Begin a transaction that writes. A role whose transactions are read-only by default keeps that guard.
     pub(in crate::store) async fn begin_write(&mut self, pace: Pace) -> Result<Transaction, StoreError> {
         let begun = self.begin(pace, "", "SELECT pg_current_xact_id()::text").await;
-        let row = begun.map_err(|failure| match failure.sqlstate() {
-            Some("55000") => StoreError::Denied(format!("{} is a standby and takes no writes", self.place)),
-            _ => failure.into_store_error(&self.place),
-        })?;
+        let row = begun.map_err(|failure| self.not_begun(failure))?;
         row.and_then(|row| row.try_get(0).ok())
             .map(Transaction)
             .ok_or_else(|| StoreError::Invalid(format!("{} gave the transaction no number", self.place)))
+    }
+
+    /// The server's process behind this session, as long as the transaction lasts: a pooler may give the next one another.
+    pub(in crate::store) async fn backend(&mut self) -> Result<Backend, StoreError> {
+        let row = self.simple("SELECT pg_backend_pid()".to_owned()).await;
+        let row = row.map_err(|failure| failure.into_store_error(&self.place))?;
+        row.and_then(|row| row.try_get(0).ok())
+            .map(Backend)
+            .ok_or_else(|| StoreError::Invalid(format!("{} has no process number", self.place)))
+    }
+
+    /// Get ready for statements outside of any transaction: locks may take their time, since a build that gives up half way
+    /// leaves an invalid index (migrations.md 2.2), and the server shall notice when we die.
+    pub(in crate::store) async fn settle_down(&mut self) -> Result<(), StoreError> {
+        self.pace = Pace::Work { lock: Duration::ZERO, statement: None };
+        let mut settings =
+            "SET lock_timeout = 0; SET statement_timeout = 0; SET search_path = public, pg_temp".to_owned();
+        if self.check == DeadClientCheck::On {
+            settings.push_str("; SET client_connection_check_interval = '500ms'");
+        }
+        self.simple(settings).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    /// Take back what [`Self::settle_down`] and foreign SQL have set.
+    pub(in crate::store) async fn reset(&mut self) -> Result<(), StoreError> {
+        let reset = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL".to_owned();
+        self.simple(reset).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    /// Whether the server's own grammar accepts a statement. Nothing is run; outside of any transaction.
+    ///
+    /// # Errors
+    /// The server's answer, a syntax error or another.
+    pub(in crate::store) async fn parse(&mut self, sql: &str) -> Result<(), Failure> {
+        let limit = Some(Duration::from_secs(15));
+        bounded(limit, self.connection.prepare(AssertSqlSafe(sql.to_owned()).into_sql_str())).await.map(drop)
+    }
+
+    /// End the transaction without effect and keep the session.
+    pub(in crate::store) async fn roll_back(&mut self) -> Result<(), Failure> {
+        self.simple("ROLLBACK".to_owned()).await.map(drop)
+    }
+
+    /// Commit, and ask in the same message what became of it: `committed` or `aborted`, since the answer to COMMIT does not tell.
+    pub(super) async fn commit_and_ask(&mut self, transaction: &Transaction) -> Result<Option<String>, Failure> {
+        let sql = format!("COMMIT; SELECT pg_xact_status('{}'::xid8)", transaction.as_str());
+        let row = self.simple(sql).await?;
+        Ok(row.and_then(|row| row.try_get(0).ok()).flatten())
     }
 
     /// Begin a transaction that holds a lock and does nothing else. It must be READ COMMITTED: an older snapshot would stall
@@ -149,9 +258,10 @@ impl Session {
     /// of the hub's.
     fn settings(&self) -> String {
         let mut settings = format!(
-            "SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = '5s'; \
+            "SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = {}; \
              SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
-            self.pace.statement_limit().as_millis(),
+            self.pace.lock_limit().as_millis(),
+            self.pace.statement_limit().map_or(0, |limit| limit.as_millis()),
             self.pace.idle_limit(),
         );
         if self.check == DeadClientCheck::On {
@@ -164,10 +274,16 @@ impl Session {
         settings
     }
 
-    /// Take back what foreign SQL may have set in the running transaction: role, search path, limits.
-    pub(in crate::store) async fn pin_again(&mut self) -> Result<(), StoreError> {
-        let pin = format!("RESET SESSION AUTHORIZATION; RESET ROLE; {}", self.settings());
-        self.simple(pin).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    /// Take back what foreign SQL may have set, in the running transaction and for later ones: role, search path, limits.
+    ///
+    /// Returns the transaction that is running; another one, or none, means that foreign SQL has ended ours.
+    pub(in crate::store) async fn pin_again(&mut self) -> Result<Option<Transaction>, StoreError> {
+        let pin = format!(
+            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {}; SELECT pg_current_xact_id_if_assigned()::text",
+            self.settings()
+        );
+        let row = self.simple(pin).await.map_err(|failure| failure.into_store_error(&self.place))?;
+        Ok(row.and_then(|row| row.try_get(0).ok()).flatten().map(Transaction))
     }
 
     /// All rows of a query.
@@ -255,7 +371,8 @@ async fn first(mut rows: BoxStream<'_, Result<PgRow, sqlx::Error>>) -> Result<Op
     Ok(first)
 }
 
-async fn bounded<T>(limit: Duration, step: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+async fn bounded<T>(limit: Option<Duration>, step: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+    let Some(limit) = limit else { return step.await.map_err(Failure::of) };
     match timeout(limit, step).await {
         Ok(result) => result.map_err(Failure::of),
         Err(_) => Err(Failure::silent(limit.as_secs())),

@@ -48,6 +48,11 @@ pub(in crate::store) async fn settle(
         Some(reason) => format!("the connection to {place} was lost while {what} was being committed ({reason})"),
         None => format!("{place} answered the COMMIT of {what}"),
     };
+    committed(target, transaction, &story).await
+}
+
+/// Another connection, inside a reading transaction, once the server says "committed".
+async fn committed(target: &Target, transaction: &Transaction, story: &str) -> Result<Session, StoreError> {
     let unknown = |why: &str| {
         StoreError::OutcomeUnknown(format!("{story}, but {why}: look whether it stands before running it again"))
     };
@@ -65,6 +70,43 @@ pub(in crate::store) async fn settle(
         }
     }
     Err(unknown("the server still calls it unfinished"))
+}
+
+/// What a session is good for after [`commit_in_place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum After {
+    /// For the next transaction.
+    Alive,
+    /// For nothing: the commit stands, and its connection is lost.
+    Lost,
+}
+
+/// Commit and go on with the same session; another connection is asked only where this one was lost.
+///
+/// # Errors
+/// As [`settle`].
+pub(in crate::store) async fn commit_in_place(
+    session: &mut Session,
+    target: &Target,
+    transaction: &Transaction,
+    what: &str,
+) -> Result<After, StoreError> {
+    let place = session.place().clone();
+    let reason = match session.commit_and_ask(transaction).await {
+        Ok(Some(fate)) if fate == "committed" => return Ok(After::Alive),
+        Ok(fate) => {
+            let fate = fate.unwrap_or_else(|| "forgotten".to_owned());
+            return Err(StoreError::OutcomeUnknown(format!(
+                "{place} answered the COMMIT of {what}, but calls it {fate}: look whether it stands before running it again"
+            )));
+        }
+        Err(refused @ Failure::Server { .. }) => return Err(refused.into_store_error(&place)),
+        Err(Failure::Gone { reason, .. } | Failure::Nonsense(reason)) => reason,
+    };
+    let story = format!("the connection to {place} was lost while {what} was being committed ({reason})");
+    let reader = committed(target, transaction, &story).await?;
+    reader.abandon().await;
+    Ok(After::Lost)
 }
 
 async fn open_reader(target: &Target) -> Result<Session, StoreError> {

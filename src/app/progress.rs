@@ -1,0 +1,72 @@
+//! What a run tells, as the operator sees it: one line that changes on a terminal, and notes where something is in the way.
+
+use std::sync::{Arc, Mutex};
+
+use crate::domain::migrations::Direction;
+use crate::store::database::{Event, Watch};
+use crate::ui::Ui;
+
+/// A listener that speaks through the [`Ui`].
+pub(super) struct Progress {
+    ui: Arc<Ui>,
+    line: Mutex<Line>,
+}
+
+/// What the line says now.
+#[derive(Default)]
+struct Line {
+    migration: String,
+    statement: String,
+    /// Whether it was said already that this migration waits: a log needs it once.
+    told: bool,
+}
+
+impl Progress {
+    pub(super) fn new(ui: &Arc<Ui>) -> Self {
+        Self { ui: Arc::clone(ui), line: Mutex::new(Line::default()) }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.ui.progress_end();
+    }
+}
+
+impl Watch for Progress {
+    fn see(&self, event: Event<'_>) {
+        // A listener that died leaves nothing to say.
+        let Ok(mut line) = self.line.lock() else { return };
+        match event {
+            Event::WaitsForRun(holder) => self.ui.note(&format!("waiting for another run: {holder}")),
+            Event::Note(text) => self.ui.note(text),
+            Event::Migration { version, name, number, of, direction } => {
+                let way = match direction {
+                    Direction::Up => "",
+                    Direction::Down => "back from ",
+                };
+                *line = Line { migration: format!("[{number}/{of}] {way}{version}_{name}"), ..Line::default() };
+                self.ui.progress(&line.migration);
+            }
+            Event::Statement { place, text, number, of } => {
+                let first = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let count = if of > 1 { format!(" {number}/{of}") } else { String::new() };
+                line.statement = format!("{count}  {first}  ({place})");
+                self.ui.progress(&format!("{}{}", line.migration, line.statement));
+            }
+            Event::Still { elapsed, blocked } => {
+                let waits = blocked.map(|blocked| format!(", waits for {blocked}")).unwrap_or_default();
+                let seconds = elapsed.as_secs_f64();
+                self.ui.progress(&format!("{} {seconds:.1} s{waits}{}", line.migration, line.statement));
+            }
+            Event::Again { blocked, pause } => {
+                if !line.told {
+                    line.told = true;
+                    let who = blocked.map_or_else(|| "somebody".to_owned(), ToString::to_string);
+                    self.ui.note(&format!("{} waits for a lock: {who}", line.migration));
+                }
+                self.ui.progress(&format!("{} tries again in {:.1} s", line.migration, pause.as_secs_f64()));
+            }
+        }
+    }
+}
