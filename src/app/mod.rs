@@ -3,6 +3,7 @@
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
 mod cohorts;
+mod migrations;
 mod names;
 mod restart;
 mod sandbox;

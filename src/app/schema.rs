@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
-use crate::domain::migrations::embedded;
 use crate::error::Error;
-use crate::store::database::{Applied, AppliedNow, Holder, Operator, Run, applied, apply_embedded};
+use crate::store::database::{Applied, AppliedNow, Holder, Operator, Run, applied, apply};
 
 /// How long to wait for another run before it is a conflict.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -15,15 +14,17 @@ impl App {
     /// What an apply would do now. Creates nothing.
     ///
     /// # Errors
-    /// As [`App::postgres`].
+    /// As [`App::postgres`] and [`App::migrations`].
     pub async fn pending_migrations(&self) -> Result<Applied, Error> {
+        let set = self.migrations(None)?;
         let ledger = applied(&self.target().await?).await?;
-        let pending = embedded()
-            .into_iter()
+        let pending = set
+            .migrations()
+            .iter()
             .filter(|migration| ledger.iter().all(|entry| entry.version != migration.version.to_string()))
             .map(|migration| AppliedNow {
                 version: migration.version.to_string(),
-                name: migration.name,
+                name: migration.name.clone(),
                 duration_ms: 0,
             })
             .collect();
@@ -33,13 +34,14 @@ impl App {
     /// Apply what is pending, all or nothing; says once whom it waits for.
     ///
     /// # Errors
-    /// As [`apply_embedded`].
+    /// As [`apply`] and [`App::migrations`].
     pub async fn apply_migrations(&self) -> Result<Applied, Error> {
+        let set = self.migrations(None)?;
         let target = self.target().await?;
         let ui = Arc::clone(&self.ui);
         let on_wait = move |holder: &Holder| ui.note(&format!("waiting for another run: {holder}"));
         let (user, host) = self.who();
         let run = Run { operator: Operator { user, host }, patience: PATIENCE, on_wait: &on_wait };
-        Ok(apply_embedded(&target, &run).await?)
+        Ok(apply(&target, set.migrations(), &run).await?)
     }
 }

@@ -1,6 +1,7 @@
 //! `llmhub db`: the table of contents.
 
 mod apply;
+mod new;
 
 use clap::Subcommand;
 
@@ -14,6 +15,7 @@ use crate::error::Error;
 #[derive(Debug, Subcommand)]
 pub enum Db {
     Apply(apply::Apply),
+    New(new::New),
 }
 
 impl Db {
@@ -21,6 +23,7 @@ impl Db {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         match self {
             Self::Apply(args) => args.run(app, globals).await,
+            Self::New(args) => args.run(app, globals),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod checksum;
 mod embedded;
+mod layout;
 mod script;
 mod set;
 mod split;
@@ -16,6 +17,10 @@ use serde::Serialize;
 
 pub use checksum::Checksum;
 pub use embedded::embedded;
+pub use layout::{
+    Addition, FileContent, FolderFile, Kind, Layout, LayoutError, MANIFEST, ManifestError, MarkerError, MigrationName,
+    NameError, NewFile, NextError, named_in_manifest, next,
+};
 pub use script::{Position, Script, Wrapping};
 pub use set::{Ignored, Set};
 pub use split::{SplitError, Statement};
