@@ -67,7 +67,11 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Take up one level of entries; `prefix` is its path with a final `/`, or nothing for the top.
     fn level(&mut self, prefix: &str, is_read: impl Fn(&str) -> bool) -> Result<(), StoreError> {
-        let place = self.folder.join(prefix);
+        // Without the final `/`, so that messages name the entry as it is called.
+        let place = match prefix.strip_suffix('/') {
+            Some(inner) => self.folder.join(inner),
+            None => self.folder.to_owned(),
+        };
         if !prefix.is_empty() {
             let real = place.canonicalize().map_err(|error| unreadable(&place, &error))?;
             if self.real.starts_with(&real) {

@@ -154,9 +154,6 @@ pub(super) fn read(text: &str, files: &[FolderFile]) -> Result<Reading, LayoutEr
         };
         reading.ignore(file, reason);
     }
-    if reading.migrations.is_empty() {
-        return Err(LayoutError::NoMigrations { strays: Vec::new() });
-    }
     reading.sorted()
 }
 

@@ -162,6 +162,9 @@ fn recognise(files: &[FolderFile]) -> Result<Option<Layout>, LayoutError> {
             match first {
                 None => first = Some((file, kind)),
                 Some((_, seen)) if seen == kind => {}
+                // Diesel itself looks at folders only, so a script beside them is passed over.
+                Some((_, Kind::Of(Layout::Diesel))) if kind == Kind::Of(Layout::Loose) => {}
+                Some((_, Kind::Of(Layout::Loose))) if kind == Kind::Of(Layout::Diesel) => first = Some((file, kind)),
                 // A plain file is a migration without a way back in these two; the rest of the folder says which it is.
                 Some((_, Kind::Of(Layout::Paired | Layout::Loose))) if kind == Kind::Plain => {}
                 Some((_, Kind::Plain)) if matches!(kind, Kind::Of(Layout::Paired | Layout::Loose)) => {
@@ -193,8 +196,9 @@ fn kinds(file: &FolderFile) -> Result<Vec<Kind>, LayoutError> {
     let Ok(stem) = names::stem(name) else { return Ok(Vec::new()) };
     let (direction, bare) = names::direction(stem);
     let rollback = direction == names::Direction::Alone && names::rollback(stem).is_some();
-    if !rollback && names::number(bare).0.is_empty() {
-        return Ok(Vec::new());
+    if names::number(bare).0.is_empty() {
+        // Without a number it is no migration of a single-file layout, whatever markers it holds.
+        return Ok(if rollback { vec![Kind::Of(Layout::Loose)] } else { Vec::new() });
     }
     let text = file.text()?;
     let mut kinds = Vec::new();
@@ -263,6 +267,7 @@ mod tests {
         case(&[("1_a.sql", ""), ("2_b.up.sql", "")], Layout::Paired);
         case(&[("1_a.sql", ""), ("a_rollback.sql", "")], Layout::Loose);
         case(&[("1_a/up.sql", "SELECT 1"), ("schema.sql", "")], Layout::Diesel);
+        case(&[("1_a/up.sql", "SELECT 1"), ("rollback_all.sql", "")], Layout::Diesel);
         case(&[("1_a.sql", UP), ("schema.sql", "")], Layout::Dbmate);
         case(&[("1_a.sql", GOOSE)], Layout::Goose);
     }

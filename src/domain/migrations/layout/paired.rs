@@ -29,6 +29,12 @@ pub(super) fn read(files: &[FolderFile]) -> Result<Reading, LayoutError> {
         match direction {
             Direction::Down => downs.push(Down { version, name, script }),
             Direction::Up | Direction::Alone => {
+                if direction == Direction::Alone && name.to_ascii_lowercase().ends_with("_down") {
+                    reading.notes.push(format!(
+                        "{}: it counts as a migration of its own; the way back is called NNNN_name.down.sql",
+                        file.path
+                    ));
+                }
                 reading.migrations.push(Migration { version, name, up: script, down: None });
             }
         }
@@ -101,6 +107,14 @@ mod tests {
             let set = super::super::testing::set(&[("1_a.sql", text)]).unwrap();
             assert_eq!(set.notes().len(), notes, "{text:?} {:?}", set.notes());
         }
+    }
+
+    #[test]
+    fn a_name_that_sounds_like_a_way_back_is_noted() {
+        let notes = |name| super::super::testing::set(&[(name, "")]).unwrap().notes().to_vec();
+        let note = "1_a_down.sql: it counts as a migration of its own; the way back is called NNNN_name.down.sql";
+        assert_eq!(notes("1_a_down.sql"), [note]);
+        assert_eq!(notes("1_a_down.up.sql"), [""; 0]);
     }
 
     #[test]
