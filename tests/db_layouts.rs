@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use crate::support::cli::Home;
+use crate::support::postgres::Database;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -243,6 +244,22 @@ fn the_profiles_folder_is_used_and_without_one_the_command_says_how_to_name_it()
     assert!(!home.path().join("made").exists());
     home.line("db new x").exits(0).prints("made/here/0001_x.up.sql");
     assert!(home.path().join("made/here/0001_x.down.sql").is_file());
+}
+
+#[test]
+fn apply_runs_the_profiles_folder_in_its_order() {
+    let database = Database::empty();
+    let home = Home::new().variable("LLMHUB_DATABASE_URL", database.url());
+    home.file(".config/llmhub/config.toml", format!("[profiles.p]\nmigrations = '{}/m'\n", home.path().display()));
+    home.file("m/20240101_a.sql", "-- migrate:up\nCREATE TABLE a (id int);\n-- migrate:down\nDROP TABLE a;\n");
+    home.file("m/20240102_b.sql", "-- migrate:up\nALTER TABLE a ADD b int;\n-- migrate:down\n");
+    let applied = home.line("db apply -o json").exits(0).json();
+    let versions: Vec<&str> =
+        applied["applied"].as_array().unwrap().iter().map(|one| one["version"].as_str().unwrap()).collect();
+    assert_eq!(versions, ["20240101", "20240102"]);
+    assert_eq!(home.line("db apply -o json").exits(0).json()["current"], "20240102");
+    home.file("m/20240103_c.sql", "SELECT 1;\n");
+    home.line("db apply").exits(7).says("20240103_c.sql is plain SQL");
 }
 
 #[test]

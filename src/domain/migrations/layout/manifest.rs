@@ -116,6 +116,12 @@ pub(super) fn read(text: &str, files: &[FolderFile]) -> Result<Reading, LayoutEr
         let (up, down) = (take(&entry.up)?, entry.down.as_ref().map(&mut take).transpose()?);
         let mut script = |file: &FolderFile| {
             let script = whole(file, &mut reading.notes)?;
+            if entry.transaction == Some(true) && script.wrapping() == Wrapping::None {
+                reading.notes.push(format!(
+                    "{}: its first line asks for no transaction, but the manifest says transaction = true, and counts",
+                    file.path
+                ));
+            }
             Ok::<_, LayoutError>(match entry.transaction {
                 Some(true) => script.wrapped(Wrapping::Transaction),
                 Some(false) => script.wrapped(Wrapping::None),
@@ -271,6 +277,17 @@ mod tests {
             let words = format!("3: `{shown}` must be a path inside the folder, with / and without . or ..");
             case(&format!("[[migration]]\nversion = '1'\nup = \"{path}\"\n"), &words);
         }
+    }
+
+    #[test]
+    fn the_entry_overrules_the_file_and_says_so() {
+        let set = reads(
+            &[(MANIFEST, &format!("{A}transaction = true\n")), ("a.sql", "-- no-transaction\nSELECT 1")],
+            &["1 a up a.sql[2:1 SELECT 1] down none"],
+        );
+        let note =
+            "a.sql: its first line asks for no transaction, but the manifest says transaction = true, and counts";
+        assert_eq!(set.notes(), [note]);
     }
 
     #[test]
