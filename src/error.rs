@@ -37,6 +37,9 @@ pub enum Error {
     /// No source is configured at all.
     #[error("no source is configured: llmhub does not know where the flags are")]
     NoSource,
+    /// No folder of migrations is configured.
+    #[error("no folder of migrations is configured: the built-in ones cannot be added to")]
+    NoMigrationsFolder,
     /// `--via` names a source that is not configured.
     #[error("{wanted} was asked for, but no {} is configured", needs(*wanted))]
     SourceNotConfigured {
@@ -212,6 +215,7 @@ impl Error {
             Self::Config(error) => error.code(),
             Self::DatabaseUrl { .. } => "database_url",
             Self::NoSource => "no_source",
+            Self::NoMigrationsFolder => "no_migrations_folder",
             Self::SourceNotConfigured { .. } => "source_not_configured",
             Self::AmbiguousWrite(_) => "ambiguous_write",
             Self::Unsupported { .. } => "unsupported",
@@ -257,6 +261,7 @@ impl Error {
                 "give --hub URL, --database-url URL or --env-file PATH, or write a profile: llmhub profile init"
                     .to_owned()
             }
+            Self::NoMigrationsFolder => "give --dir PATH, or write `migrations = \"PATH\"` into the profile".to_owned(),
             Self::SourceNotConfigured { wanted } => match wanted {
                 Source::Hub => "--hub http://localhost:8084".to_owned(),
                 Source::Db => "--database-url postgres://USER@HOST/DATABASE".to_owned(),

@@ -71,6 +71,11 @@ pub const CODES: &[Code] = &[
         status: 3,
         meaning: "Neither a hub, nor a database, nor an env file is configured. Give --hub, --database-url or --env-file, or write a profile.",
     },
+    Code {
+        word: "no_migrations_folder",
+        status: 3,
+        meaning: "No folder of migrations is configured. Give --dir, or set `migrations` in the profile.",
+    },
     Code { word: "source_not_configured", status: 3, meaning: "--via names a source that the profile does not have." },
     Code {
         word: "ambiguous_write",

@@ -3,6 +3,7 @@
 mod apply;
 mod baseline;
 mod inspect;
+mod new;
 mod tuning;
 
 use clap::Subcommand;
@@ -21,6 +22,7 @@ pub enum Db {
     Apply(apply::Apply),
     History(inspect::History),
     Baseline(baseline::Baseline),
+    New(new::New),
 }
 
 impl Db {
@@ -32,6 +34,7 @@ impl Db {
             Self::Apply(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
+            Self::New(args) => args.run(app, globals),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod checksum;
 mod conduct;
 mod embedded;
+mod layout;
 mod phases;
 mod plan;
 mod script;
@@ -20,6 +21,10 @@ use serde::Serialize;
 pub use checksum::Checksum;
 pub use conduct::{Alone, Conduct, ObjectName};
 pub use embedded::embedded;
+pub use layout::{
+    Addition, FileContent, FolderFile, Kind, Layout, LayoutError, MANIFEST, ManifestError, MarkerError, MigrationName,
+    NameError, NewFile, NextError, named_in_manifest, next,
+};
 pub use phases::{Phase, Phases, ScriptError};
 pub use plan::{Comparison, Direction, Problem, Recorded};
 pub use script::{Position, Script, Wrapping};

@@ -139,12 +139,6 @@ pub struct Comparison<'a> {
 }
 
 impl Set {
-    /// The migration with this version, however many zeros it is written with where versions are integers.
-    pub fn find(&self, version: &Version) -> Option<&Migration> {
-        let numbering = self.numbering();
-        self.migrations().iter().find(|migration| numbering.compare(&migration.version, version) == Ordering::Equal)
-    }
-
     /// Compare with what was applied.
     pub fn compare<'a>(&'a self, ledger: &[Recorded]) -> Comparison<'a> {
         let mut problems = Vec::new();

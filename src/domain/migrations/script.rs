@@ -41,8 +41,8 @@ pub struct Script {
     file: String,
     text: String,
     raw_hash: String,
-    /// Lines of the file before this text.
-    lines_before: usize,
+    /// Where in the file each part of the text stands: its offset here, and the lines of the file above it.
+    parts: Vec<(usize, usize)>,
     wrapping: Wrapping,
 }
 
@@ -55,7 +55,7 @@ impl Script {
             file: "SQL".to_owned(),
             text,
             raw_hash: hex(&Sha256::digest(content.as_bytes())),
-            lines_before: 0,
+            parts: vec![(0, 0)],
             wrapping,
         }
     }
@@ -63,7 +63,22 @@ impl Script {
     /// Take a section of a file, without its markers; `lines_before` is how many lines of the file stand above it. Its hash is
     /// that of the section.
     pub fn section(content: &str, lines_before: usize) -> Self {
-        Self { lines_before, ..Self::new(content) }
+        Self { parts: vec![(0, lines_before)], ..Self::new(content) }
+    }
+
+    /// Take several sections of one file as one script, each with the number of lines above it. A statement ends with its
+    /// section.
+    pub fn joined(sections: &[(&str, usize)]) -> Self {
+        let (mut content, mut parts) = (String::new(), Vec::with_capacity(sections.len()));
+        for (text, lines_before) in sections {
+            if !content.is_empty() {
+                content.push_str("\n;\n");
+            }
+            // Lines are counted in the text without CR, so it is taken out before any offset is noted.
+            parts.push((content.len(), *lines_before));
+            content.push_str(&text.replace("\r\n", "\n"));
+        }
+        Self { parts, ..Self::new(&content) }
     }
 
     /// The same, known under this path, which messages print.
@@ -102,11 +117,13 @@ impl Script {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = self.text.get(..offset).unwrap_or_default();
+        let (start, lines_before) =
+            self.parts.iter().rev().find(|(start, _)| *start <= offset).copied().unwrap_or((0, 0));
+        let before = self.text.get(start..offset).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Position {
             offset,
-            line: self.lines_before + before.bytes().filter(|b| *b == b'\n').count() + 1,
+            line: lines_before + before.bytes().filter(|b| *b == b'\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
         }
     }
@@ -136,5 +153,10 @@ mod tests {
         case(&script, 4, "2:1");
         case(&script, 9, "2:5");
         case(&script, 999, "2:6");
+        case(&Script::section("a\n b", 6), 3, "8:2");
+        let joined = Script::joined(&[("a;\r\nb\r\n", 9), ("c", 1)]);
+        assert_eq!(joined.text(), "a;\nb\n\n;\nc");
+        case(&joined, 3, "11:1");
+        case(&joined, 8, "2:1");
     }
 }

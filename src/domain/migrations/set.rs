@@ -1,6 +1,7 @@
 //! All migrations of one folder, as its layout reads them: oldest first, no version twice, every other file accounted for.
 
-use super::{Migration, Numbering, embedded};
+use super::layout::{self, FolderFile, Layout, LayoutError};
+use super::{Migration, Numbering, Version, embedded};
 
 /// A file of the folder that is no migration, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,7 @@ pub struct Ignored {
 /// The migrations that an operator has at hand.
 #[derive(Clone, Debug)]
 pub struct Set {
+    layout: Layout,
     migrations: Vec<Migration>,
     numbering: Numbering,
     ignored: Vec<Ignored>,
@@ -28,7 +30,27 @@ impl Set {
 
     /// Migrations that are in order and distinct already.
     pub fn of(migrations: Vec<Migration>, numbering: Numbering) -> Self {
-        Self { migrations, numbering, ignored: Vec::new(), notes: Vec::new() }
+        Self { layout: Layout::Paired, migrations, numbering, ignored: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The migrations of a folder, whichever layout it has; `files` are its entries, in any order.
+    ///
+    /// # Errors
+    /// [`LayoutError`] with the file, and the line where there is one.
+    pub fn read(files: Vec<FolderFile>) -> Result<Self, LayoutError> {
+        let layout::Reading { layout, numbering, migrations, ignored, notes } = layout::read(files)?;
+        Ok(Self { layout, migrations, numbering, ignored, notes })
+    }
+
+    /// How the folder writes its migrations.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The migration with this version, however many zeros it is written with where versions are integers.
+    pub fn find(&self, version: &Version) -> Option<&Migration> {
+        let place = self.migrations.binary_search_by(|one| self.numbering.compare(&one.version, version)).ok()?;
+        self.migrations.get(place)
     }
 
     /// The migrations, oldest first.
