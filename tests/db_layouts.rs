@@ -62,12 +62,12 @@ fn what_cannot_be_read_is_named() {
     symlink("nowhere", place.path().join("2_b.sql")).unwrap();
     refused(place.path(), "2_b.sql cannot be read: No such file");
     fs::remove_file(place.path().join("2_b.sql")).unwrap();
-    rustix_fifo(&place.path().join("2_b.sql"));
+    pipe(&place.path().join("2_b.sql"));
     refused(place.path(), "2_b.sql is not a regular file");
 }
 
 /// Opening a pipe would wait for ever.
-fn rustix_fifo(path: &Path) {
+fn pipe(path: &Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
