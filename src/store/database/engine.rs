@@ -118,22 +118,26 @@ impl<'a> Engine<'a> {
             if self.run.stop.is_asked() {
                 return Err(StoreError::Stopped(job.state(number)));
             }
-            let last = number + 1 == parts.len();
+            let record = if number + 1 == parts.len() { Record::End { spent } } else { Record::Part };
             let started = Instant::now();
             match phase {
-                Phase::Together(statements) => self.together(job, number, statements, last).await?,
+                Phase::Together(statements) => self.together(job, number, statements, record).await?,
                 Phase::Alone(statement, effect) => {
                     let intent = unfinished.and_then(|unfinished| unfinished.intent.as_ref());
                     let before = intent.filter(|intent| intent.part == number).map(|intent| intent.indexes.as_slice());
                     self.alone(job, number, statement, effect, before).await?;
-                    self.together(job, number, &[], last).await?;
+                    let record = match record {
+                        Record::End { spent } => Record::End { spent: spent + started.elapsed() },
+                        Record::Part => Record::Part,
+                    };
+                    self.together(job, number, &[], record).await?;
                 }
             }
             spent += started.elapsed();
         }
         if parts.len() <= done {
             // Nothing to run: a script without statements, or a run that died before its last record.
-            self.together(job, done, &[], true).await?;
+            self.together(job, done, &[], Record::End { spent }).await?;
         }
         Ok(spent)
     }
@@ -145,12 +149,12 @@ impl<'a> Engine<'a> {
         job: &Job<'_>,
         part: usize,
         statements: &[Statement<'_>],
-        last: bool,
+        record: Record,
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
         let mut pause = self.run.locks.each;
         loop {
-            let (statement, failure, blocked) = match self.attempt(job, part, statements, last).await? {
+            let (statement, failure, blocked) = match self.attempt(job, part, statements, record).await? {
                 Attempt::Done => return Ok(()),
                 Attempt::Failed { statement, failure, blocked } => (statement, failure, blocked),
             };
@@ -174,7 +178,7 @@ impl<'a> Engine<'a> {
         job: &Job<'_>,
         part: usize,
         statements: &'s [Statement<'s>],
-        last: bool,
+        record: Record,
     ) -> Result<Attempt<'s>, StoreError> {
         let work = self.begin().await?;
         let started = Instant::now();
@@ -187,7 +191,7 @@ impl<'a> Engine<'a> {
                 return Ok(Attempt::Failed { statement, failure, blocked: watched.blocked });
             }
         }
-        let duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let took = started.elapsed();
         // A statement that ended our transaction all the same, hidden in a way that no lexer sees, has committed what came before.
         if self.worker.pin_again().await?.as_ref() != Some(&work.transaction) {
             return Err(StoreError::OutcomeUnknown(format!(
@@ -203,7 +207,8 @@ impl<'a> Engine<'a> {
             record::happened(&mut self.worker, job.subject(), Happening::Done { part, checksum: &checksum }, stamp)
                 .await?;
         }
-        if last {
+        if let Record::End { spent } = record {
+            let duration_ms = i64::try_from((spent + took).as_millis()).unwrap_or(i64::MAX);
             match job.direction {
                 Direction::Up => {
                     record::enter(&mut self.worker, job.migration, Entry::Applied { duration_ms }, stamp).await?;
@@ -295,6 +300,15 @@ impl<'a> Engine<'a> {
         self.worker.close().await;
         self.lock.release().await;
     }
+}
+
+/// What is written down with a part.
+#[derive(Clone, Copy)]
+enum Record {
+    /// That it stands.
+    Part,
+    /// That the migration came to its end, after so much time for the parts before.
+    End { spent: Duration },
 }
 
 enum Attempt<'s> {
