@@ -2,6 +2,7 @@
 //!
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
+mod backup;
 mod cohorts;
 mod names;
 mod restart;
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
@@ -23,6 +25,8 @@ use crate::config::{Config, Credential, Environment, Origin, Protection, Setting
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
 pub use crate::store::database::Applied;
+pub use crate::store::database::backup::{Evidence, Verification};
+pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Restored};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{

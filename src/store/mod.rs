@@ -9,6 +9,7 @@ pub mod database;
 pub mod env_file;
 pub mod files;
 pub mod hub;
+pub mod pg_tools;
 pub mod postgres;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

@@ -5,6 +5,7 @@
 //! A closed pipe is quiet.
 
 mod page;
+mod progress;
 mod terminal;
 mod text;
 pub mod trace;
@@ -97,6 +98,7 @@ pub struct Ui {
     out: Mutex<Box<dyn Write + Send>>,
     err: Mutex<Box<dyn Write + Send>>,
     redactor: Mutex<Redactor>,
+    transient: progress::Transient,
 }
 
 impl Ui {
@@ -111,6 +113,7 @@ impl Ui {
             // Prompts need both: somebody who types, and somebody who sees the question.
             interactive: stdin.is_terminal() && stderr.is_terminal(),
             consent: settings.consent,
+            transient: progress::Transient::on(stderr.is_terminal()),
             out: Mutex::new(Box::new(stdout)),
             err: Mutex::new(Box::new(stderr)),
             redactor: Mutex::new(Redactor::default()),
@@ -221,6 +224,7 @@ impl Ui {
         let text = self.blot(text);
         if let Ok(mut err) = self.err.lock() {
             // Nobody is left to be told that stderr is gone.
+            let text = format!("{}{text}", self.transient.wipe());
             let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
         }
     }

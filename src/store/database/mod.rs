@@ -2,8 +2,10 @@
 //!
 //! What stands in the ledger is what was done: its rows commit with the migrations they speak of.
 
+pub mod backup;
 mod ledger;
 mod lock;
+pub mod restore;
 mod run;
 
 pub use ledger::{LedgerEntry, applied};
