@@ -1,6 +1,8 @@
 //! `db backup` and `db restore` through the real binary: what is whole is known to be whole, and nothing else looks so.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -220,12 +222,16 @@ fn writes_during_the_dump_are_in_the_next_backup_and_the_database_goes_there_and
     let restored = wait(async {
         let stop = tokio::sync::Notify::new();
         let busy = async {
-            let mut connection = world.database.connect().await;
+            let url = world.database.url();
+            let mut connection = None::<sqlx::PgConnection>;
             loop {
-                let asked = sqlx::Executor::execute(&mut connection, sqlx::raw_sql("SELECT 1")).await;
-                if asked.is_err() {
-                    connection = world.database.connect().await;
-                }
+                // In the moment of the swap a login is turned away once; a pool tries again, and so does this.
+                connection = match connection.take() {
+                    None => <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.ok(),
+                    Some(mut open) => {
+                        sqlx::Executor::execute(&mut open, sqlx::raw_sql("SELECT 1")).await.ok().map(|_| open)
+                    }
+                };
                 tokio::select! { () = stop.notified() => return, () = tokio::time::sleep(Duration::from_millis(2)) => {} }
             }
         };
@@ -400,10 +406,10 @@ fn an_engines_prefix_gets_the_password_by_name_and_uses_the_socket_beside_the_se
     fs::create_dir_all(engine.parent().unwrap()).unwrap();
     // A container: nothing passes but the variables that are named, the standard streams, and its own socket.
     let text = format!(
-        "#!/bin/sh\necho \"$@\" >>'{0}/engine'\nshift; set_names=\nwhile [ \"$1\" = -e ]; do \
-         eval \"value=\\$$2\"; set_names=\"$set_names $2=$value\"; shift 2; done\nshift 2\nprogram=$1; shift\n\
-         test \"${{PGHOST-none}}\" = none || exit 66\n\
-         exec env -i $set_names PGHOST='{1}' PGPORT={2} {3}/$program \"$@\"\n",
+        "#!/bin/sh\necho \"$@\" >>'{0}/engine'\nshift; names=\nwhile [ \"$1\" = -e ]; do names=\"$2 $names\"; shift 2; done\n\
+         shift 2; program=$1; shift\ntest \"${{PGHOST-none}}\" = none || exit 66\n\
+         set -- PGHOST='{1}' PGPORT={2} {3}/$program \"$@\"\n\
+         for name in $names; do eval \"set -- \\\"$name=\\$$name\\\" \\\"\\$@\\\"\"; done\nexec env -i \"$@\"\n",
         world.home.path().display(),
         socket.display(),
         server().port,
@@ -524,12 +530,51 @@ fn a_restore_asks_and_the_role_needs_its_rights_first() {
 }
 
 #[test]
-fn a_restore_over_prepared_transactions_and_templates_is_refused() {
+fn a_template_and_a_name_that_does_not_fit_are_refused() {
     let world = World::new();
     world.backup();
     world.line("db restore x.dump -y --into template1").exits(7).says("is a template");
     let long = "x".repeat(64);
     world.line(&format!("db restore x.dump -y --into {long}")).exits(2);
+}
+
+/// A pooler as `pg_dump` and llmhub meet it: a startup packet with `options` is refused in PgBouncer's words.
+fn pooler() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut packet = vec![0; 4096];
+                let read = client.read(&mut packet).unwrap();
+                if packet[..read].windows(8).any(|bytes| bytes == b"options\0") {
+                    let body = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: options\0\0";
+                    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+                    client.write_all(&[b"E", &length[..], body].concat()).unwrap();
+                    return;
+                }
+                let mut up = TcpStream::connect((server().host.as_str(), server().port)).unwrap();
+                up.write_all(&packet[..read]).unwrap();
+                let (mut from, mut to) = (up.try_clone().unwrap(), client.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                std::io::copy(&mut client, &mut up).ok();
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn behind_a_pooler_both_are_refused() {
+    let world = World::new();
+    world.backup();
+    let url = world.database.url_for(&server().superuser, CANARY_PASSWORD, "127.0.0.1", pooler());
+    for line in ["db backup y.dump", "db restore x.dump -y"] {
+        let done = world.line(&format!("{line} -o json")).env("LLMHUB_DATABASE_URL", &url).exits(7);
+        assert_eq!(done.code(), "unsupported");
+        done.says("is a connection pooler");
+    }
+    assert_eq!((world.files().len(), world.others().len()), (2, 0));
 }
 
 #[test]

@@ -296,9 +296,12 @@ async fn verify(
         return Ok(());
     }
     let scratch = Scratch::create(request.target, "llmhub_verify").await?;
-    let restored = scratch.fill(request.tools, archive).await;
+    let restored = match scratch.fill(request.tools, archive).await {
+        Ok(restored) => restored,
+        Err(error) => return Err(scratch.discard_after(error).await),
+    };
     scratch.discard().await?;
-    match differences(tables, &restored?) {
+    match differences(tables, &restored) {
         None => Ok(()),
         Some(what) => Err(StoreError::Refused(format!(
             "the dump of {database} does not restore to what was counted: {what}; no backup was made"

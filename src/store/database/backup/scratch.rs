@@ -47,6 +47,10 @@ impl Scratch {
         let scratch = Self { target: Target::Url(url.with_database(&name)), base: base.clone(), ours: true, name };
         let mut session = Session::open(base).await?;
         let quoted = quote(&scratch.name);
+        if session.server_version().is_some_and(|version| version >= 140_000) {
+            // An interrupted creation must end with us, or it would outlive the drop. Not every system can do it.
+            let _ = session.administer("SET client_connection_check_interval = '500ms'").await;
+        }
         session.administer(&format!("CREATE DATABASE {quoted} TEMPLATE template0 {options}")).await?;
         let comment = "made by llmhub for a restore that is under way; drop it if no llmhub runs";
         session.administer(&format!("COMMENT ON DATABASE {quoted} IS '{comment}'")).await?;
@@ -83,6 +87,14 @@ impl Scratch {
         remove(&self.base, &self.name).await.map_err(|error| {
             StoreError::Refused(format!("the database {} cannot be dropped, drop it by hand: {error}", self.name))
         })
+    }
+
+    /// Drop it because of `error`, and say so if it stays.
+    pub(in crate::store::database) async fn discard_after(self, error: StoreError) -> StoreError {
+        match self.discard().await {
+            Ok(()) => error,
+            Err(left) => StoreError::Refused(format!("{error}; and {left}")),
+        }
     }
 
     /// It is somebody's database from now on.

@@ -214,13 +214,10 @@ impl Restoration {
         let scratch = Scratch::create_as(&self.base, &prefix, &options).await?;
         match self.fill_scratch(&scratch, tools).await {
             Ok(tables) => Ok(Filled { restoration: self, scratch, tables }),
-            Err(error) => {
-                scratch.discard().await?;
-                Err(match error {
-                    StoreError::Refused(said) => StoreError::Refused(format!("{said}; {name} is as it was")),
-                    other => other,
-                })
+            Err(StoreError::Refused(said)) => {
+                Err(scratch.discard_after(StoreError::Refused(format!("{said}; {name} is as it was"))).await)
             }
+            Err(error) => Err(scratch.discard_after(error).await),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Two databases change their names in one transaction: there is no moment at which neither has the live name.
 //!
 //! ALTER DATABASE … RENAME is transactional. While it waits it keeps new sessions out, so those that are there can be ended
-//! without a busy pool coming back at once.
+//! without a busy pool coming back at once; a login that waited for it is turned away once and finds the new database next.
 
 use std::time::Duration;
 
@@ -47,10 +47,7 @@ pub(super) async fn names(
                  another database: {script}"
             )))
         }
-        Err(error) => {
-            scratch.discard().await?;
-            Err(error)
-        }
+        Err(error) => Err(scratch.discard_after(error).await),
     }
 }
 
