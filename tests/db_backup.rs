@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -575,6 +575,29 @@ fn behind_a_pooler_both_are_refused() {
         done.says("is a connection pooler");
     }
     assert_eq!((world.files().len(), world.others().len()), (2, 0));
+}
+
+#[test]
+fn a_terminal_sees_the_progress_and_the_line_is_gone_at_the_end() {
+    let world = World::new();
+    let path = world.halting();
+    let start = |line: &str| {
+        let mut command = world.home.command(env!("CARGO_BIN_EXE_llmhub"), line.split(' '));
+        // The terminal takes the place of all three streams.
+        command.stdin(Stdio::inherit()).env("TERM", "xterm").env("NO_COLOR", "1").env("PATH", &path);
+        rexpect::session::spawn_command(command, Some(60_000)).unwrap()
+    };
+    let mut session = start("db backup x.dump");
+    session.exp_string("backup: counting rows").unwrap();
+    session.exp_string("\r\x1b[K").unwrap();
+    session.exp_string("backup: 4000 bytes written").unwrap();
+    fs::write(world.home.path().join("bin/go"), "").unwrap();
+    let rest = session.exp_eof().unwrap();
+    let (progress, result) = rest.rsplit_once("\r\x1b[K").unwrap();
+    assert!(progress.contains("backup: verifying") && !result.contains("backup:"), "{rest:?}");
+    assert!(result.contains("sha256"), "{rest:?}");
+    let quiet = start("db backup y.dump -q").exp_eof().unwrap();
+    assert!(!quiet.contains("backup:") && !quiet.contains('\x1b'), "{quiet:?}");
 }
 
 #[test]
