@@ -452,8 +452,9 @@ fn a_killed_backup_looks_like_none_and_the_next_run_clears_up() {
     world.line("db restore x.dump -y").exits(4);
     // pg_dump's pipe is broken: it ends with the next bytes.
     fs::write(world.home.path().join("bin/go"), "").unwrap();
+    world.home.file("other.dump.partial", "somebody's download");
     world.line("db backup y.dump").exits(0);
-    assert_eq!(world.files(), ["y.dump", "y.dump.json"]);
+    assert_eq!(world.files(), ["other.dump.partial", "y.dump", "y.dump.json"]);
 }
 
 #[test]
@@ -490,18 +491,29 @@ fn an_interrupted_restore_drops_the_new_database_and_leaves_the_live_one() {
     write_program(
         &folder.join("pg_restore"),
         &format!(
-            "#!/bin/sh\ncase \"$1\" in --version|--list) exec '{0}' \"$@\";; esac\n'{0}' \"$@\"; touch '{1}/half'; sleep 60\n",
+            "#!/bin/sh\ncase \"$1\" in --version|--list) exec '{0}' \"$@\";; esac\n'{0}' \"$@\"; touch '{1}/half'\n\
+             while [ ! -e '{1}/go' ]; do sleep 0.05; done\n",
             real.display(),
             folder.display()
         ),
     );
     let path = format!("{}:/usr/bin:/bin", folder.display());
-    let running = world.line("db restore x.dump -y").env("PATH", path).spawn();
-    world.wait_for("half");
+    let running = world.line("db restore x.dump -y").env("PATH", &path).spawn();
+    let half = world.wait_for("half");
     assert_eq!(world.others().len(), 1, "the new database is there");
     running.signal("INT");
     assert_eq!(running.wait().says("nothing was written").status, 130);
     assert_eq!((world.others(), noise(&world.database)), (vec![], "20000".to_owned()));
+    // Nobody can clean up after itself when it is killed; the next one says what is left.
+    fs::remove_file(half).unwrap();
+    let running = world.line("db restore x.dump -y").env("PATH", &path).spawn();
+    world.wait_for("half");
+    running.signal("KILL");
+    assert_eq!(running.wait().status, -9);
+    fs::write(folder.join("go"), "").unwrap();
+    let left = world.others().remove(0);
+    world.line("db restore x.dump --dry-run").exits(0).says(&format!("DROP DATABASE {left}"));
+    assert_eq!(noise(&world.database), "20000");
 }
 
 #[test]

@@ -128,7 +128,11 @@ impl App {
         let target = self.target().await?;
         let tools = self.pg_tools(&restore::workplace(&target).await?).await?;
         let checked = backup::check(&file, wish.evidence, &tools).await?;
-        Ok((restore::prepare(&target, wish.into.as_deref(), checked).await?, tools))
+        let restoration = restore::prepare(&target, wish.into.as_deref(), checked).await?;
+        for statement in restoration.leftovers() {
+            self.ui.warn(&format!("a restore is under way on this server, or was killed; if it was: {statement}"));
+        }
+        Ok((restoration, tools))
     }
 
     /// Back up what is there, restore beside it, and swap the names. Ask before: this ends the sessions of others.

@@ -27,7 +27,7 @@ use super::ledger;
 pub use self::archive::{Checked, Evidence, check};
 pub use self::metadata::{Metadata, metadata_path};
 use self::partial::Partial;
-pub(super) use self::scratch::{Scratch, quote};
+pub(super) use self::scratch::{MARK, Scratch, quote};
 pub use self::tally::Table;
 pub(super) use self::tally::{count, differences};
 

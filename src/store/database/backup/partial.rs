@@ -4,7 +4,7 @@
 //! died, and the next backup takes it away.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,9 @@ use super::metadata::{Metadata, metadata_path};
 
 /// The end of the name of a file that is not a backup yet.
 const UNFINISHED: &str = ".partial";
+
+/// How every dump in the custom format begins.
+const MAGIC: &[u8] = b"PGDMP";
 
 /// The file that becomes a backup; dropped before that, it is gone.
 pub(super) struct Partial {
@@ -46,7 +49,7 @@ impl Partial {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => StoreError::Conflict(format!(
-                "another llmhub is writing {}: wait for it, or choose another name",
+                "another llmhub is writing {}, or somebody else's .partial file is there: wait, or choose another name",
                 target.display()
             )),
             _ => cannot(error),
@@ -193,7 +196,13 @@ fn remove_abandoned(path: &Path) -> std::io::Result<()> {
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());
     }
-    let Ok(file) = OpenOptions::new().write(true).open(path) else { return Ok(()) };
+    let Ok(mut file) = OpenOptions::new().read(true).write(true).open(path) else { return Ok(()) };
+    let mut beginning = Vec::new();
+    Read::by_ref(&mut file).take(MAGIC.len() as u64).read_to_end(&mut beginning)?;
+    // A download of somebody else's may have such a name; what begins like a dump, or like metadata, is ours.
+    if !MAGIC.starts_with(&beginning) && !beginning.starts_with(b"{") {
+        return Ok(());
+    }
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Ok(()),
         Err(TryLockError::Error(error)) => Err(error),

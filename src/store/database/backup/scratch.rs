@@ -11,6 +11,10 @@ use crate::store::postgres::{Pace, Session, Target};
 use super::super::restore::creation;
 use super::tally::{Table, count};
 
+/// The comment of a database that is not in use yet; it is part of an SQL literal.
+pub(in crate::store::database) const MARK: &str =
+    "made by llmhub for a restore that is under way; drop it if no llmhub runs";
+
 /// How long an interrupted command waits for the drop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,8 +56,7 @@ impl Scratch {
             let _ = session.administer("SET client_connection_check_interval = '500ms'").await;
         }
         session.administer(&format!("CREATE DATABASE {quoted} TEMPLATE template0 {options}")).await?;
-        let comment = "made by llmhub for a restore that is under way; drop it if no llmhub runs";
-        session.administer(&format!("COMMENT ON DATABASE {quoted} IS '{comment}'")).await?;
+        session.administer(&format!("COMMENT ON DATABASE {quoted} IS '{MARK}'")).await?;
         session.close().await;
         Ok(scratch)
     }

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::pg_tools::{Archive, Ownership, PgTools};
 use crate::store::postgres::{Pace, Session, Target};
 
-use super::backup::{Checked, Scratch, Table, differences, refuse_pooler};
+use super::backup::{Checked, MARK, Scratch, Table, differences, refuse_pooler};
 
 pub(super) use self::properties::creation;
 
@@ -30,6 +30,7 @@ pub struct Restoration {
     live: Live,
     /// The database whose encoding and collation the new one gets, if there is no live one.
     like: String,
+    leftovers: Vec<String>,
 }
 
 /// The database that the restored one takes the name of.
@@ -89,9 +90,10 @@ pub async fn prepare(target: &Target, into: Option<&str>, checked: Checked) -> R
     refuse_pooler(&base).await?;
     session.begin_read(Pace::Quick).await?;
     let live = examine(&mut session, url.database()).await?;
+    let leftovers = leftovers(&mut session).await?;
     session.abandon().await;
     let like = configured.database().to_owned();
-    Ok(Restoration { checked, url, base, live, like })
+    Ok(Restoration { checked, url, base, live, like, leftovers })
 }
 
 /// A database of the same server that the restore works from. The live one may be lost.
@@ -178,6 +180,15 @@ async fn examine(session: &mut Session, name: &str) -> Result<Live, StoreError> 
     Ok(Live::Present { sessions })
 }
 
+async fn leftovers(session: &mut Session) -> Result<Vec<String>, StoreError> {
+    let query = sqlx::query(
+        "SELECT format('DROP DATABASE %I', datname) FROM pg_catalog.pg_database \
+         WHERE shobj_description(oid, 'pg_database') = $1 ORDER BY datname",
+    );
+    let wrong = |_| StoreError::Invalid("the catalog has columns of another type".to_owned());
+    session.rows(query.bind(MARK)).await?.iter().map(|row| row.try_get(0).map_err(wrong)).collect()
+}
+
 impl Restoration {
     /// The name that the restored database gets.
     pub fn database(&self) -> &str {
@@ -187,6 +198,11 @@ impl Restoration {
     /// The database of that name, if there is one.
     pub fn live(&self) -> Live {
         self.live
+    }
+
+    /// Statements that drop what killed restores and verifications left on this server; they may also be under way.
+    pub fn leftovers(&self) -> &[String] {
+        &self.leftovers
     }
 
     /// How to open it, for a backup before it is replaced.
