@@ -330,6 +330,29 @@ fn a_dump_that_lacks_a_table_or_fails_half_way_leaves_nothing() {
 }
 
 #[test]
+fn a_server_that_ends_the_snapshot_is_unreachable_and_leaves_nothing() {
+    let world = World::new();
+    let path = world.script(
+        "case \"$1\" in --version) exec \"$REAL\" --version;; esac\n\
+         touch \"$HERE/half\"; while [ ! -e \"$HERE/go\" ]; do sleep 0.05; done; exec \"$REAL\" \"$@\"\n",
+    );
+    let running = world.line("db backup x.dump -o json").env("PATH", path).spawn();
+    world.wait_for("half");
+    let name = &world.database.name;
+    sql(
+        &world.database,
+        &format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND application_name LIKE 'llmhub-db%'"
+        ),
+    );
+    fs::write(world.home.path().join("bin/go"), "").unwrap();
+    let done = running.wait();
+    assert_eq!((done.status, done.code().as_str()), (6, "unreachable"));
+    done.says("the server ended the backup");
+    assert_eq!(world.files(), [""; 0]);
+}
+
+#[test]
 fn a_full_disk_leaves_nothing_that_looks_whole() {
     let world = World::new();
     let run = |before: &str| {

@@ -47,7 +47,8 @@ pub(super) struct Programs {
 enum Place {
     /// In this folder.
     Folder(PathBuf),
-    /// Behind these words.
+    /// Behind these words. A prefix that is no container engine gets the variables in its own environment; what of them reaches
+    /// the program is up to the prefix, and without a password the program must be let in by the local socket's rules.
     Behind(Vec<String>),
 }
 
