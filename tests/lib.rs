@@ -5,6 +5,7 @@
 
 mod architecture;
 mod contract;
+mod db_backup;
 mod db_layouts;
 mod docs;
 mod env_file;

@@ -2,6 +2,7 @@
 //!
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
+mod backup;
 mod cohorts;
 mod migrate;
 mod migrations;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::migrate::Tuning;
 pub use crate::config;
@@ -25,6 +27,8 @@ use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Origin, Protection, Setting};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
+pub use crate::store::database::backup::{Evidence, Verification};
+pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Restored};
 pub use crate::store::database::{Applied, Late, LedgerEvent, LockBudget, Ran, Rehearsed, Skipped, Undecided, Wanted};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};

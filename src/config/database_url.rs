@@ -168,6 +168,20 @@ impl DatabaseUrl {
         &self.database
     }
 
+    /// `host:port`, the same for every role and database of a server.
+    pub fn place(&self) -> String {
+        match &self.host {
+            Host::Tcp(name) => format!("{name}:{}", self.port),
+            Host::Socket(folder) => format!("{}:{}", folder.display(), self.port),
+        }
+    }
+
+    /// The same server, login and protection, for another database.
+    #[must_use]
+    pub fn with_database(&self, database: &str) -> DatabaseUrl {
+        Self { database: database.to_owned(), ..self.clone() }
+    }
+
     /// How the connection is protected.
     pub fn tls(&self) -> Tls {
         self.tls

@@ -60,6 +60,11 @@ impl Environment {
         }
     }
 
+    /// All variables, for a program that is started with some of them.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     /// The operator's home folder, if it is known and absolute.
     pub fn home(&self) -> Option<&Path> {
         self.folder(if cfg!(windows) { "USERPROFILE" } else { "HOME" })

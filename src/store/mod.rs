@@ -10,6 +10,7 @@ pub mod env_file;
 pub mod files;
 pub mod hub;
 pub mod migrations_folder;
+pub mod pg_tools;
 pub mod postgres;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

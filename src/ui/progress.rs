@@ -34,7 +34,9 @@ impl Ui {
         if !self.transient.allowed || self.volume < Volume::Normal {
             return;
         }
-        let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+        // Some terminals say 0: they do not know.
+        let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        let columns = if columns == 0 { 80 } else { columns };
         // A line that wraps could not be wiped.
         let text: String = clean(text).replace('\n', " ").chars().take(columns.saturating_sub(1)).collect();
         self.write_err(&text);

@@ -1,9 +1,11 @@
 //! `llmhub db`: the table of contents.
 
 mod apply;
+mod backup;
 mod baseline;
 mod inspect;
 mod new;
+mod restore;
 mod tuning;
 
 use clap::Subcommand;
@@ -23,6 +25,8 @@ pub enum Db {
     History(inspect::History),
     Baseline(baseline::Baseline),
     New(new::New),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
 }
 
 impl Db {
@@ -35,6 +39,8 @@ impl Db {
             Self::History(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
             Self::New(args) => args.run(app, globals),
+            Self::Backup(args) => args.run(app, globals).await,
+            Self::Restore(args) => args.run(app, globals).await,
         }
     }
 }

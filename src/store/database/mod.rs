@@ -3,6 +3,7 @@
 //! What stands in the ledger is what was done: its rows commit with the migrations they speak of.
 
 mod apply;
+pub mod backup;
 mod effect;
 mod engine;
 mod history;
@@ -11,6 +12,7 @@ mod lock;
 mod observe;
 mod record;
 mod rehearsal;
+pub mod restore;
 mod run;
 mod sql_error;
 mod watch;

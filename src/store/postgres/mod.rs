@@ -21,5 +21,5 @@ pub use users::{Identity, UserCount};
 
 pub(in crate::store) use failure::{Failure, Place};
 pub(in crate::store) use session::{Backend, Mark, Pace, Session, Transaction, Work};
-pub(in crate::store) use settle::{After, commit_in_place};
+pub(in crate::store) use settle::{After, commit_in_place, settle};
 pub(in crate::store) use target::Connections;

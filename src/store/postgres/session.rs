@@ -34,13 +34,15 @@ pub(in crate::store) enum Pace {
         /// How long a statement may take; as long as it takes where there is no limit.
         statement: Option<Duration>,
     },
+    /// One view of the whole database, kept while another program reads in it: 10 minutes for a statement.
+    Snapshot,
 }
 
 impl Pace {
     fn statement_limit(self) -> Option<Duration> {
         match self {
             Self::Quick | Self::Holding => Some(Duration::from_secs(15)),
-            Self::Long => Some(Duration::from_secs(600)),
+            Self::Long | Self::Snapshot => Some(Duration::from_secs(600)),
             Self::Work { statement, .. } => statement,
         }
     }
@@ -52,7 +54,7 @@ impl Pace {
 
     fn lock_limit(self) -> Duration {
         match self {
-            Self::Quick | Self::Long | Self::Holding => Duration::from_secs(5),
+            Self::Quick | Self::Long | Self::Holding | Self::Snapshot => Duration::from_secs(5),
             Self::Work { lock, .. } => lock,
         }
     }
@@ -61,7 +63,15 @@ impl Pace {
     fn idle_limit(self) -> u32 {
         match self {
             Self::Quick | Self::Long | Self::Work { .. } => 60_000,
-            Self::Holding => 0,
+            Self::Holding | Self::Snapshot => 0,
+        }
+    }
+
+    /// A snapshot can be shared only from a transaction that keeps its own.
+    fn isolation(self) -> &'static str {
+        match self {
+            Self::Quick | Self::Long | Self::Work { .. } | Self::Holding => "READ COMMITTED",
+            Self::Snapshot => "REPEATABLE READ",
         }
     }
 }
@@ -239,15 +249,38 @@ impl Session {
         self.begin(Pace::Holding, "", "").await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
     }
 
+    /// Begin a transaction that sees the whole database as of now and lends this view to others: its exported name. Rows that
+    /// a policy would hide are an error, not a smaller count.
+    pub(in crate::store) async fn begin_snapshot(&mut self) -> Result<String, StoreError> {
+        let then = "SET LOCAL row_security = off; SELECT pg_export_snapshot()";
+        let row = self.begin(Pace::Snapshot, "READ ONLY", then).await;
+        let row = row.map_err(|failure| failure.into_store_error(&self.place))?;
+        row.and_then(|row| row.try_get(0).ok())
+            .ok_or_else(|| StoreError::Invalid(format!("{} gave the snapshot no name", self.place)))
+    }
+
+    /// One statement that no transaction may hold, such as CREATE DATABASE.
+    pub(in crate::store) async fn administer(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.pace = Pace::Long;
+        let done = self.simple(sql.to_owned()).await.map(drop);
+        done.map_err(|failure| failure.into_store_error(&self.place))
+    }
+
+    /// The server's `server_version_num`, such as 150018.
+    pub(in crate::store) fn server_version(&self) -> Option<u32> {
+        self.connection.server_version_num()
+    }
+
     async fn begin(&mut self, pace: Pace, access: &str, then: &str) -> Result<Option<PgRow>, Failure> {
         self.pace = pace;
-        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {}; {then}", self.settings());
+        let isolation = pace.isolation();
+        let begin = format!("BEGIN ISOLATION LEVEL {isolation} {access}; {}; {then}", self.settings());
         match self.simple(begin).await {
             // Not every system can watch its clients; the code is that of a value out of range.
             Err(failure) if self.check == DeadClientCheck::On && failure.sqlstate() == Some("22023") => {
                 self.check = DeadClientCheck::Off;
                 self.simple("ROLLBACK".to_owned()).await?;
-                let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {}; {then}", self.settings());
+                let begin = format!("BEGIN ISOLATION LEVEL {isolation} {access}; {}; {then}", self.settings());
                 self.simple(begin).await
             }
             begun => begun,
@@ -267,7 +300,8 @@ impl Session {
         if self.check == DeadClientCheck::On {
             settings.push_str("; SET LOCAL client_connection_check_interval = '500ms'");
         }
-        if self.pace == Pace::Holding && self.connection.server_version_num().is_some_and(|version| version >= 170_000)
+        if matches!(self.pace, Pace::Holding | Pace::Snapshot)
+            && self.connection.server_version_num().is_some_and(|version| version >= 170_000)
         {
             settings.push_str("; SET LOCAL transaction_timeout = 0");
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::timeout;
 
 use crate::config::database_url::{DatabaseUrl, Host, Tls};
@@ -91,6 +91,51 @@ impl Target {
                 Ok((open(&options, place, SANDBOX_PATIENCE).await?, Occupied::Slot { _slot: slot }))
             }
         }
+    }
+
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        match self {
+            Self::Url(url) => url.database(),
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(_) => "sandbox",
+        }
+    }
+
+    /// The address of a server; `None` for the embedded database.
+    pub(in crate::store) fn url(&self) -> Option<&DatabaseUrl> {
+        match self {
+            Self::Url(url) => Some(url),
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(_) => None,
+        }
+    }
+
+    /// Whether the server itself answers here. A setting of the startup packet reaches it, while a pooler refuses the packet or
+    /// hands out a session that never saw it.
+    pub(in crate::store) async fn is_direct(&self) -> Result<bool, StoreError> {
+        let Some(url) = self.url() else { return Ok(true) };
+        let place = Place::of(self);
+        let options = options(url, self.application_name()).await?.options([("llmhub.probe", "1")]);
+        let mut connection = match timeout(url.connect_timeout(), options.connect()).await {
+            Ok(Ok(connection)) => connection,
+            // "unsupported startup parameter", in the words of a pooler.
+            Ok(Err(error)) => {
+                return match Failure::of(error) {
+                    Failure::Gone { sqlstate: Some(code), .. } if code == "08P01" => Ok(false),
+                    other => Err(other.into_store_error(&place)),
+                };
+            }
+            Err(_) => return Err(silent(&place, url.connect_timeout())),
+        };
+        let query = sqlx::query_scalar("SELECT current_setting('llmhub.probe', true)").persistent(false);
+        let asked: Option<String> = match timeout(url.connect_timeout(), query.fetch_one(&mut connection)).await {
+            Ok(answer) => answer.map_err(|error| Failure::of(error).into_store_error(&place))?,
+            Err(_) => return Err(silent(&place, url.connect_timeout())),
+        };
+        // A goodbye that does not arrive changes nothing.
+        let _ = timeout(Duration::from_secs(1), connection.close()).await;
+        Ok(asked.as_deref() == Some("1"))
     }
 
     /// How many connections may be open at once.
