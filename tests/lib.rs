@@ -5,6 +5,7 @@
 
 mod architecture;
 mod contract;
+mod db_schema;
 mod docs;
 mod env_file;
 mod exit_codes;

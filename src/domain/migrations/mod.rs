@@ -18,6 +18,7 @@ pub use checksum::Checksum;
 pub use embedded::embedded;
 pub use script::{Position, Script, Wrapping};
 pub use set::{Ignored, Set};
+pub(in crate::domain) use split::tokens;
 pub use split::{SplitError, Statement};
 
 /// A migration's version as its file name writes it: digits, leading zeros kept.
