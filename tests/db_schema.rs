@@ -2,3 +2,6 @@
 //! rollback would destroy.
 
 mod fingerprint;
+mod loss;
+mod rehearsal;
+mod scratch;

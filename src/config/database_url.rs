@@ -168,6 +168,12 @@ impl DatabaseUrl {
         &self.database
     }
 
+    /// The same server and login, with another database.
+    #[must_use]
+    pub fn with_database(&self, name: &str) -> Self {
+        Self { database: name.to_owned(), ..self.clone() }
+    }
+
     /// How the connection is protected.
     pub fn tls(&self) -> Tls {
         self.tls

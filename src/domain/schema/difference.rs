@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Fingerprint, Kind, Level, Object};
+use super::{Fingerprint, Kind, Level, Object, PLACE};
 
 /// One object that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -70,6 +70,11 @@ impl Difference {
                 (*kind, name)
             }
         }
+    }
+
+    /// Whether a column stands at another place, as the ordered and the exact level see it.
+    pub fn is_about_place(&self) -> bool {
+        matches!(self, Self::Changed { facts, .. } if facts.iter().any(|fact| fact.what == PLACE))
     }
 }
 

@@ -17,10 +17,13 @@ use sha2::{Digest, Sha256};
 pub use difference::{Difference, Fact, Incomparable, diff};
 pub use doomed::{Doomed, Extent, Fate, Loses, doomed};
 pub use outside::reaches_outside;
-pub use statements::doomed_by;
+pub use statements::{all_doomed, doomed_by};
 
 /// The format of the fingerprints that this llmhub makes.
 pub const FORMAT: u32 = 1;
+
+/// The property that levels add for a column's place.
+const PLACE: &str = "place";
 
 /// Everything in a schema that a migration can make, as one server prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,7 +253,7 @@ impl Level {
             Self::Ordered => rank.map(|rank| rank.to_string()),
             Self::Logical | Self::LogicalWithoutOwners => None,
         };
-        facts.extend(place.map(|place| ("place".to_owned(), place)));
+        facts.extend(place.map(|place| (PLACE.to_owned(), place)));
         facts
     }
 }

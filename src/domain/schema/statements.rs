@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::super::migrations::{Script, Statement, tokens};
-use super::{Doomed, Fate, Fingerprint, Kind, Loses};
+use super::{Doomed, Fate, Fingerprint, Kind, Loses, doomed};
 
 /// Functions that a condition may call without doing anything but answer. Others are not called before the operator agreed.
 const PURE: [&str; 24] = [
@@ -49,6 +49,19 @@ pub fn doomed_by(script: &Script, before: &Fingerprint) -> Vec<Doomed> {
     // A script that cannot be split cannot be run.
     let statements = script.statements().unwrap_or_default();
     statements.iter().flat_map(|statement| Reading::new(statement, before).doomed()).collect()
+}
+
+/// What a down destroys: by the schemas before and after it, and by its own words. Rows of a table that goes as a whole are not
+/// listed twice.
+pub fn all_doomed(before: &Fingerprint, after: &Fingerprint, down: &Script) -> Vec<Doomed> {
+    let mut all = doomed(before, after);
+    let whole: BTreeSet<String> = all
+        .iter()
+        .filter(|doomed| matches!(doomed.loses, Loses::Table { .. }))
+        .map(|doomed| doomed.object.clone())
+        .collect();
+    all.extend(doomed_by(down, before).into_iter().filter(|doomed| !whole.contains(&doomed.object)));
+    all
 }
 
 struct Reading<'a> {

@@ -5,9 +5,15 @@
 mod fingerprint;
 mod ledger;
 mod lock;
+mod loss;
+mod rehearse;
 mod run;
+mod scratch;
 
 pub use fingerprint::fingerprint;
 pub use ledger::{LedgerEntry, applied};
 pub use lock::Holder;
+pub use loss::{Loss, count_losses};
+pub use rehearse::{Rehearsal, Rehearsed, Restore, Reversal, Schema, Step, rehearse};
 pub use run::{Applied, AppliedNow, Operator, Run, apply, apply_embedded};
+pub use scratch::Scratch;

@@ -130,6 +130,12 @@ impl Session {
         self.begin(Pace::Holding, "", "").await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
     }
 
+    /// Let each statement stand for itself from here on, as those must that no transaction takes. Nothing is pinned: what a plain
+    /// SET leaves behind a pooler would meet a stranger.
+    pub(in crate::store) fn outside_transaction(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
     async fn begin(&mut self, pace: Pace, access: &str, then: &str) -> Result<Option<PgRow>, Failure> {
         self.pace = pace;
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED {access}; {}; {then}", self.settings());
