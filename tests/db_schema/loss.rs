@@ -8,16 +8,34 @@ use llmhub::store::database::{Loss, count_losses, fingerprint};
 
 use crate::support::postgres::{CANARY_PASSWORD, Database, server, target};
 
-/// What `down` would destroy of a database made by `sql`: run for real on a copy, counted on the other.
-async fn losses(sql: &str, down: &str) -> Vec<Loss> {
-    let (live, copy) = (Database::empty(), Database::empty());
-    live.sql(sql).await;
-    copy.sql(sql).await;
-    let before = fingerprint(&copy.target()).await.unwrap();
-    copy.sql(down).await;
-    let after = fingerprint(&copy.target()).await.unwrap();
-    let doomed = all_doomed(&before, &after, &Script::new(down));
-    count_losses(&live.target(), &doomed, Duration::from_secs(10)).await.unwrap()
+/// A database to count in, and one on which the down is run for real.
+struct Pair {
+    live: Database,
+    copy: Database,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self { live: Database::empty(), copy: Database::empty() }
+    }
+
+    /// What `down` would destroy of what `sql` makes.
+    async fn losses(&self, sql: &str, down: &str) -> Vec<Loss> {
+        for database in [&self.live, &self.copy] {
+            // Emptied and not made anew: a database costs a hundred times as much as a schema.
+            database
+                .sql(&format!(
+                    "SET client_min_messages = error; DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS \"My s\" CASCADE; \
+                     CREATE SCHEMA public; {sql}"
+                ))
+                .await;
+        }
+        let before = fingerprint(&self.copy.target()).await.unwrap();
+        self.copy.sql(down).await;
+        let after = fingerprint(&self.copy.target()).await.unwrap();
+        let doomed = all_doomed(&before, &after, &Script::new(down));
+        count_losses(&self.live.target(), &doomed, Duration::from_secs(10)).await.unwrap()
+    }
 }
 
 /// `object: rows`, with the values of a column behind a slash, `~` before what is no exact number.
@@ -29,10 +47,11 @@ fn line(loss: &Loss) -> String {
 
 #[tokio::test]
 async fn every_thing_that_goes_is_counted_on_live() {
-    async fn case(sql: &str, down: &str, expected: &[&str]) {
-        let lines: Vec<String> = losses(sql, down).await.iter().map(line).collect();
+    let pair = Pair::new();
+    let case = async |sql: &str, down: &str, expected: &[&str]| {
+        let lines: Vec<String> = pair.losses(sql, down).await.iter().map(line).collect();
         assert_eq!(lines, expected, "{down}");
-    }
+    };
     let t = "CREATE TABLE t (a int, b text, at timestamptz); INSERT INTO t SELECT i, CASE WHEN i < 4 THEN 'x' END, \
              '2026-01-01'::timestamptz + i * interval '1 day' FROM generate_series(1, 7) i;";
     case(t, "DROP TABLE t", &["public.t: 7"]).await;
@@ -94,15 +113,17 @@ async fn every_thing_that_goes_is_counted_on_live() {
 
 #[tokio::test]
 async fn an_empty_table_reads_nothing_lost_and_a_full_one_tells_its_newest_row() {
-    let empty = losses("CREATE TABLE t (a int)", "DROP TABLE t").await;
+    let pair = Pair::new();
+    let empty = pair.losses("CREATE TABLE t (a int)", "DROP TABLE t").await;
     assert!(empty.len() == 1 && empty[0].is_nothing() && empty[0].rows == Some(0));
-    let unused = losses("CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1)", "ALTER TABLE t DROP b").await;
+    let unused = pair.losses("CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1)", "ALTER TABLE t DROP b").await;
     assert!(unused[0].is_nothing(), "{unused:?}");
-    let full = losses(
-        "CREATE TABLE t (a date, created_at timestamp); INSERT INTO t VALUES ('2020-01-01', '2026-02-03 04:05:06')",
-        "DROP TABLE t",
-    )
-    .await;
+    let full = pair
+        .losses(
+            "CREATE TABLE t (a date, created_at timestamp); INSERT INTO t VALUES ('2020-01-01', '2026-02-03 04:05:06')",
+            "DROP TABLE t",
+        )
+        .await;
     assert_eq!((full[0].newest.as_deref(), full[0].is_nothing()), (Some("2026-02-03 04:05:06"), false));
 }
 

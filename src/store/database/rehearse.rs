@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::Row;
 
 use crate::domain::migrations::{Script, Statement, Wrapping};
-use crate::domain::schema::{Difference, Doomed, Fingerprint, Level, all_doomed, diff, reaches_outside};
+use crate::domain::schema::{Difference, Doomed, Fingerprint, Kind, Level, all_doomed, diff, reaches_outside};
 use crate::store::StoreError;
 use crate::store::postgres::{Failure, Pace, Session, Target};
 
@@ -82,6 +82,8 @@ pub struct Rehearsed {
     pub never_applied: Vec<Difference>,
     /// Why it failed, with file, line and column.
     pub failure: Option<String>,
+    /// What is no reason to refuse, one sentence each: an extension that stays behind.
+    pub notes: Vec<String>,
     /// What was not checked, one sentence each.
     pub unchecked: Vec<String>,
     /// What the down destroys if it holds anything.
@@ -201,6 +203,10 @@ fn compare(before: &Fingerprint, after: &Fingerprint, level: Level) -> Result<Ve
     diff(before, after, level).map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
+fn is_extension(difference: &Difference) -> bool {
+    matches!(difference, Difference::Added { kind: Kind::Extension, .. })
+}
+
 impl Rehearsed {
     fn new(step: &Step<'_>) -> Self {
         Self {
@@ -212,6 +218,7 @@ impl Rehearsed {
             again: Vec::new(),
             never_applied: Vec::new(),
             failure: None,
+            notes: Vec::new(),
             unchecked: Vec::new(),
             doomed: Vec::new(),
         }
@@ -256,7 +263,11 @@ impl Stage {
         match &past {
             Some(past) => {
                 let (past, after) = (past.portable(), after.portable());
-                found.residue = compare(&past, &after, level)?;
+                // An extension may serve others by now; dropping it would be worse than leaving it (migrations.md 5).
+                let (stays, residue): (Vec<_>, Vec<_>) =
+                    compare(&past, &after, level)?.into_iter().partition(is_extension);
+                found.residue = residue;
+                found.notes = stays.iter().map(ToString::to_string).collect();
                 if compare(&past, &after, Level::Ordered)?.iter().any(Difference::is_about_place) {
                     found.worse(Reversal::ReversibleExceptColumnOrder);
                 }

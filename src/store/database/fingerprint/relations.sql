@@ -119,7 +119,7 @@ SELECT 'index', c.path, t.path, ARRAY[
     NULL, NULL, NULL, c.oid::bigint
 FROM relation c JOIN pg_index i ON i.indexrelid = c.oid JOIN relation t ON t.oid = i.indrelid
 LEFT JOIN (SELECT attrelid, string_agg(attnum || '=' || attstattarget, ', ' ORDER BY attnum) AS line
-    FROM pg_attribute WHERE attstattarget >= 0 GROUP BY 1) targets ON c.relkind IN ('i', 'I') AND targets.attrelid = c.oid
+    FROM pg_attribute WHERE attstattarget >= 0 AND attnum > 0 GROUP BY 1) targets ON targets.attrelid = c.oid
 LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
 LEFT JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = 0
 
