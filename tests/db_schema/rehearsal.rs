@@ -10,8 +10,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::postgres::Database;
 
-const BASE: &str =
-    "CREATE TABLE t (a int, b text, c int); CREATE TABLE other (id int); CREATE TYPE kept AS ENUM ('x');";
+const BASE: &str = "CREATE TABLE t (a int, b text, c int); CREATE INDEX ON t (c); CREATE TABLE other (id int); CREATE TYPE kept AS ENUM ('x');";
 
 async fn one(database: &Database, up: &str, down: Option<&str>) -> Rehearsal {
     let applied = up.trim_start_matches("-- no-transaction\n");
@@ -60,6 +59,7 @@ async fn every_kind_of_down_gets_its_word() {
     .await;
     case("INSERT INTO t VALUES (1)", Some("DELETE FROM t WHERE a = 1"), Reversible, "").await;
     case("ALTER TABLE t DROP a", Some("ALTER TABLE t ADD a int"), ReversibleExceptColumnOrder, "").await;
+    case("DROP INDEX t_c_idx", Some("CREATE INDEX ON t (c)"), Reversible, "index public.t_c_idx1: added").await;
     case("CREATE TABLE n ()", None, Irreversible, "no down").await;
     case("CREATE TABLE n ()", Some("-- nothing\n;"), DownEmpty, "no statement").await;
     case("CREATE TABLE n ()", Some("SELECT 1;\n DROP TABLE m;"), DownFailed, "2_test.down.sql:2:2: table \"m\"").await;

@@ -1,4 +1,5 @@
-//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock and the run.
+//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock, the run, and what proves a rollback
+//! before it runs.
 //!
 //! What stands in the ledger is what was done: its rows commit with the migrations they speak of.
 
@@ -9,6 +10,7 @@ mod loss;
 mod rehearse;
 mod run;
 mod scratch;
+mod stage;
 
 pub use fingerprint::fingerprint;
 pub use ledger::{LedgerEntry, applied};

@@ -5,15 +5,15 @@
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::Row;
 
-use crate::domain::migrations::{Script, Statement, Wrapping};
+use crate::domain::migrations::{Script, Wrapping};
 use crate::domain::schema::{Difference, Doomed, Fingerprint, Kind, Level, all_doomed, diff, reaches_outside};
 use crate::store::StoreError;
-use crate::store::postgres::{Failure, Pace, Session, Target};
+use crate::store::postgres::Target;
 
-use super::fingerprint::{fingerprint, read};
+use super::fingerprint::fingerprint;
 use super::scratch::Scratch;
+use super::stage::Stage;
 
 /// A migration that shall be undone.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ pub struct Rehearsed {
     pub residue: Vec<Difference>,
     /// What is different when the step is applied again.
     pub again: Vec<Difference>,
-    /// What the down changes where the step was never applied.
+    /// What the down changes where the step was never applied: it should fail there or change nothing.
     pub never_applied: Vec<Difference>,
     /// Why it failed, with file, line and column.
     pub failure: Option<String>,
@@ -157,7 +157,7 @@ async fn on_scratch(
     steps: &[Step<'_>],
     live: Fingerprint,
 ) -> Result<Rehearsal, StoreError> {
-    let mut stage = Stage { session: Session::open(scratch).await? };
+    let mut stage = Stage::open(scratch).await?;
     let mut pasts: Vec<Option<Fingerprint>> = Vec::with_capacity(steps.len());
     let mut rehearsal = Rehearsal { live, built: None, drift: Vec::new(), steps: Vec::new() };
     // A dump that was read by another role gives its objects to that role.
@@ -173,7 +173,7 @@ async fn on_scratch(
                 pasts.push(Some(stage.look().await?));
                 if let Err(error) = stage.play(step.up).await? {
                     rehearsal.steps.push(Rehearsed::failed(step, Reversal::UpFailed, error));
-                    stage.session.close().await;
+                    stage.close().await;
                     return Ok(rehearsal);
                 }
             }
@@ -188,14 +188,14 @@ async fn on_scratch(
     rehearsal.drift = compare(&built.portable(), &rehearsal.live.portable(), level)?;
     rehearsal.built = Some(built);
     for step in steps {
-        let rehearsed = stage.undo(step, pasts.pop().flatten(), level).await?;
+        let rehearsed = undo(&mut stage, step, pasts.pop().flatten(), level).await?;
         let proven = rehearsed.verdict.is_proven();
         rehearsal.steps.push(rehearsed);
         if !proven {
             break;
         }
     }
-    stage.session.close().await;
+    stage.close().await;
     Ok(rehearsal)
 }
 
@@ -233,184 +233,64 @@ impl Rehearsed {
     }
 }
 
-/// The scratch database, and the session that plays scripts on it.
-struct Stage {
-    session: Session,
-}
-
-impl Stage {
-    /// Undo a step, make it again and undo it for good.
-    async fn undo(
-        &mut self,
-        step: &Step<'_>,
-        past: Option<Fingerprint>,
-        level: Level,
-    ) -> Result<Rehearsed, StoreError> {
-        let Some(down) = step.down else {
-            return Ok(Rehearsed::failed(step, Reversal::Irreversible, "it has no down".to_owned()));
-        };
-        if down.statements().is_ok_and(|statements| statements.is_empty()) {
-            return Ok(Rehearsed::failed(step, Reversal::DownEmpty, format!("{} has no statement", down.file())));
-        }
-        let mut found = Rehearsed::new(step);
-        let before = self.look().await?;
-        if let Err(failure) = self.play(down).await? {
-            let failed = Rehearsed::failed(step, Reversal::DownFailed, failure);
-            return Ok(Rehearsed { before: Some(before), ..failed });
-        }
-        let after = self.look().await?;
-        found.doomed = all_doomed(&before, &after, down);
-        match &past {
-            Some(past) => {
-                let (past, after) = (past.portable(), after.portable());
-                // An extension may serve others by now; dropping it would be worse than leaving it (migrations.md 5).
-                let (stays, residue): (Vec<_>, Vec<_>) =
-                    compare(&past, &after, level)?.into_iter().partition(is_extension);
-                found.residue = residue;
-                found.notes = stays.iter().map(ToString::to_string).collect();
-                if compare(&past, &after, Level::Ordered)?.iter().any(Difference::is_about_place) {
-                    found.worse(Reversal::ReversibleExceptColumnOrder);
-                }
-            }
-            None => found.unchecked.push("the ledger does not know the schema before this migration".to_owned()),
-        }
-        match down.wrapping() {
-            Wrapping::Transaction => found.never_applied = self.try_down(down, &after).await?,
-            Wrapping::None => found.unchecked.push(
-                "the down was not tried where the migration was never applied: it cannot be rolled back".to_owned(),
-            ),
-        }
-        match self.play(step.up).await? {
-            Ok(()) => found.again = compare(&before, &self.look().await?, level)?,
-            Err(failure) => {
-                found.worse(Reversal::Residue);
-                found.failure = Some(format!("after the down it cannot be applied again: {failure}"));
+/// Undo a step, make it again and undo it for good.
+async fn undo(
+    stage: &mut Stage,
+    step: &Step<'_>,
+    past: Option<Fingerprint>,
+    level: Level,
+) -> Result<Rehearsed, StoreError> {
+    let Some(down) = step.down else {
+        return Ok(Rehearsed::failed(step, Reversal::Irreversible, "it has no down".to_owned()));
+    };
+    if down.statements().is_ok_and(|statements| statements.is_empty()) {
+        return Ok(Rehearsed::failed(step, Reversal::DownEmpty, format!("{} has no statement", down.file())));
+    }
+    let mut found = Rehearsed::new(step);
+    let before = stage.look().await?;
+    if let Err(failure) = stage.play(down).await? {
+        let failed = Rehearsed::failed(step, Reversal::DownFailed, failure);
+        return Ok(Rehearsed { before: Some(before), ..failed });
+    }
+    let after = stage.look().await?;
+    found.doomed = all_doomed(&before, &after, down);
+    match &past {
+        Some(past) => {
+            let (past, after) = (past.portable(), after.portable());
+            // An extension may serve others by now; dropping it would be worse than leaving it (migrations.md 5).
+            let (stays, residue): (Vec<_>, Vec<_>) = compare(&past, &after, level)?.into_iter().partition(is_extension);
+            found.residue = residue;
+            found.notes = stays.iter().map(ToString::to_string).collect();
+            if compare(&past, &after, Level::Ordered)?.iter().any(Difference::is_about_place) {
+                found.worse(Reversal::ReversibleExceptColumnOrder);
             }
         }
-        if [&found.residue, &found.again, &found.never_applied].iter().any(|list| !list.is_empty()) {
+        None => found.unchecked.push("the ledger does not know the schema before this migration".to_owned()),
+    }
+    match down.wrapping() {
+        Wrapping::Transaction => found.never_applied = stage.try_down(down, &after).await?,
+        Wrapping::None => found
+            .unchecked
+            .push("the down was not tried where the migration was never applied: it cannot be rolled back".to_owned()),
+    }
+    match stage.play(step.up).await? {
+        Ok(()) => found.again = compare(&before, &stage.look().await?, level)?,
+        Err(failure) => {
             found.worse(Reversal::Residue);
-        }
-        if found.verdict.is_proven()
-            && let Err(failure) = self.play(down).await?
-        {
-            found.worse(Reversal::DownFailed);
-            found.failure = Some(format!("the second time: {failure}"));
-        }
-        (found.before, found.after) = (Some(before), Some(after));
-        Ok(found)
-    }
-
-    /// The schema as it is committed.
-    async fn look(&mut self) -> Result<Fingerprint, StoreError> {
-        self.session.begin_read(Pace::Long).await?;
-        let fingerprint = read(&mut self.session).await?;
-        self.end("ROLLBACK").await?;
-        Ok(fingerprint)
-    }
-
-    /// Run a down in a transaction that is rolled back; what it would have changed. A failure is as good as no change.
-    async fn try_down(&mut self, down: &Script, base: &Fingerprint) -> Result<Vec<Difference>, StoreError> {
-        let statements = down.statements().unwrap_or_default();
-        self.session.begin_write(Pace::Long).await?;
-        let differences = match self.statements(down, &statements).await? {
-            Ok(()) => {
-                self.session.pin_again().await?;
-                compare(base, &read(&mut self.session).await?, Level::Logical)?
-            }
-            Err(_) => Vec::new(),
-        };
-        self.end("ROLLBACK").await?;
-        self.end("DISCARD ALL").await?;
-        Ok(differences)
-    }
-
-    /// Run a script as an apply would. The inner error is the script's own, with its place; everything of a script that runs in a
-    /// transaction is then rolled back.
-    async fn play(&mut self, script: &Script) -> Result<Result<(), String>, StoreError> {
-        let statements = match script.statements() {
-            Ok(statements) => statements,
-            Err(error) => return Ok(Err(format!("{}:{}: {error}", script.file(), error.at()))),
-        };
-        let done = match script.wrapping() {
-            Wrapping::Transaction => self.in_transaction(script, &statements).await?,
-            Wrapping::None => self.one_by_one(script, &statements).await?,
-        };
-        // Settings, roles and temporary tables of a script are not those of the next one.
-        self.end("DISCARD ALL").await?;
-        Ok(done)
-    }
-
-    async fn in_transaction(
-        &mut self,
-        script: &Script,
-        statements: &[Statement<'_>],
-    ) -> Result<Result<(), String>, StoreError> {
-        if let Some(control) = statements.iter().find(|statement| statement.controls_transaction()) {
-            let (file, at) = (script.file(), control.position());
-            return Ok(Err(format!(
-                "{file}:{at}: a migration runs in llmhub's transaction; take the transaction control out"
-            )));
-        }
-        let transaction = self.session.begin_write(Pace::Long).await?;
-        let mut done = self.statements(script, statements).await?;
-        if done.is_ok() {
-            self.session.pin_again().await?;
-            let row = self.session.row(sqlx::query("SELECT pg_current_xact_id_if_assigned()::text")).await?;
-            let now: Option<String> = row.and_then(|row| row.try_get(0).ok()).flatten();
-            if now.as_deref() != Some(transaction.as_str()) {
-                done = Err(format!("{}: it ended the transaction it was run in", script.file()));
-            }
-        }
-        if done.is_err() {
-            self.end("ROLLBACK").await?;
-            return Ok(done);
-        }
-        // Constraints that are checked late speak now.
-        match self.session.foreign("COMMIT", None).await {
-            Ok(()) => Ok(Ok(())),
-            Err(Failure::Server { sqlstate, message, .. }) => {
-                Ok(Err(format!("{}: {message} ({sqlstate}) at the COMMIT", script.file())))
-            }
-            Err(failure) => Err(failure.into_store_error(self.session.place())),
+            found.failure = Some(format!("after the down it cannot be applied again: {failure}"));
         }
     }
-
-    async fn one_by_one(
-        &mut self,
-        script: &Script,
-        statements: &[Statement<'_>],
-    ) -> Result<Result<(), String>, StoreError> {
-        self.session.outside_transaction(Pace::Long);
-        // The scratch database has no other users that a SET could meet.
-        for setting in ["SET search_path = public, pg_temp", "SET TimeZone = 'UTC'", "SET lock_timeout = 0"] {
-            self.end(setting).await?;
-        }
-        let done = self.statements(script, statements).await?;
-        // It may have left a transaction open; where none is, this is only a warning.
-        self.end("ROLLBACK").await?;
-        Ok(done)
+    // What it only adds there is named by the server and hurts nobody, such as a second index.
+    let harm = found.never_applied.iter().any(|difference| !matches!(difference, Difference::Added { .. }));
+    if harm || !found.residue.is_empty() || !found.again.is_empty() {
+        found.worse(Reversal::Residue);
     }
-
-    async fn statements(
-        &mut self,
-        script: &Script,
-        statements: &[Statement<'_>],
-    ) -> Result<Result<(), String>, StoreError> {
-        for statement in statements {
-            match self.session.foreign(statement.text(), statement.copy_data()).await {
-                Ok(()) => {}
-                Err(Failure::Server { sqlstate, message, position, .. }) => {
-                    let at = position.map_or_else(|| statement.position(), |character| statement.locate(character));
-                    return Ok(Err(format!("{}:{at}: {message} ({sqlstate})", script.file())));
-                }
-                Err(failure) => return Err(failure.into_store_error(self.session.place())),
-            }
-        }
-        Ok(Ok(()))
+    if found.verdict.is_proven()
+        && let Err(failure) = stage.play(down).await?
+    {
+        found.worse(Reversal::DownFailed);
+        found.failure = Some(format!("the second time: {failure}"));
     }
-
-    async fn end(&mut self, sql: &str) -> Result<(), StoreError> {
-        let done = self.session.foreign(sql, None).await;
-        done.map_err(|failure| failure.into_store_error(self.session.place()))
-    }
+    (found.before, found.after) = (Some(before), Some(after));
+    Ok(found)
 }
