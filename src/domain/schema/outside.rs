@@ -1,6 +1,6 @@
 //! Statements whose effect does not end at the border of the database: on a scratch copy they would act on the live server.
 
-use super::super::migrations::Statement;
+use super::super::migrations::{Statement, tokens};
 
 /// Why a statement may not be rehearsed beside a live database: it acts on roles, other databases or the server itself. What a
 /// `DO` block or a function hides is not seen.
@@ -20,6 +20,7 @@ pub fn reaches_outside(statement: &Statement<'_>) -> Option<&'static str> {
         ["alter", "system", ..] => "it acts on the server's configuration",
         ["create" | "alter" | "drop", "tablespace", ..] => "it acts on tablespaces",
         ["create" | "alter" | "drop", "subscription", ..] => "it acts on another server's replication",
+        ["copy", ..] => return copy(statement),
         ["grant" | "revoke", ..] => return grant(statement),
         _ => return None,
     })
@@ -27,13 +28,24 @@ pub fn reaches_outside(statement: &Statement<'_>) -> Option<&'static str> {
 
 /// `GRANT … ON …` acts on objects, which are the copy's own unless they are shared; without ON it is a membership.
 fn grant(statement: &Statement<'_>) -> Option<&'static str> {
-    let tokens = super::super::migrations::tokens(statement.text());
+    let tokens = tokens(statement.text());
     let mut words = tokens.iter().map(|(_, text)| text.to_ascii_lowercase()).skip_while(|word| word != "on").skip(1);
     match words.next().as_deref() {
         None => Some("it acts on roles"),
         Some("database" | "tablespace" | "parameter") => Some("it acts on a whole database or on the server"),
         Some(_) => None,
     }
+}
+
+/// `COPY … TO 'file'` and `… PROGRAM` act on the server's machine.
+fn copy(statement: &Statement<'_>) -> Option<&'static str> {
+    let tokens = tokens(statement.text());
+    let words: Vec<String> = tokens.iter().map(|(_, text)| text.to_ascii_lowercase()).collect();
+    let writes = words.windows(2).any(|pair| {
+        let [before, word] = pair else { return false };
+        matches!(before.as_str(), "to" | "from") && word == "program" || before == "to" && word.ends_with('\'')
+    });
+    writes.then_some("it acts on files or programs of the server's machine")
 }
 
 #[cfg(test)]
@@ -59,6 +71,10 @@ mod tests {
         case("REVOKE CONNECT ON DATABASE hub FROM PUBLIC", true);
         case("ALTER SYSTEM SET x = 1", true);
         case("DROP OWNED BY bob", true);
+        case("COPY t TO '/tmp/x' WITH (FORMAT csv)", true);
+        case("COPY t FROM PROGRAM 'curl x'", true);
+        case("COPY t TO STDOUT", false);
+        case("COPY t FROM '/tmp/x'", false);
         case("DROP TABLE roles", false);
     }
 }

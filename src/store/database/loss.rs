@@ -189,6 +189,8 @@ async fn exactly(session: &mut Session, sql: &str, limit: Duration) -> Result<Re
                 StoreError::Unreachable(_) => format!("counting took longer than {} s", limit.as_secs().max(1)),
                 StoreError::Denied(_) => "the role may not read it".to_owned(),
                 StoreError::NoSchema(_) => "it is not there now".to_owned(),
+                // The server's words would repeat a stored value.
+                StoreError::Refused(_) => "its condition fails on a stored value".to_owned(),
                 other => format!("it cannot be counted: {other}"),
             }))
         }
