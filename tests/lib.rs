@@ -7,6 +7,7 @@ mod architecture;
 mod contract;
 mod db_backup;
 mod db_layouts;
+mod db_schema;
 mod docs;
 mod env_file;
 mod exit_codes;

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use crate::domain::migrations::{Set, Statement, Version};
 use crate::error::Error;
 use crate::store::database::{
-    self, Applied, Ledger, LedgerEvent, LockBudget, Operator, Ran, Rehearsed, Run, Undecided, Wanted,
+    self, Applied, DryRun, Ledger, LedgerEvent, LockBudget, Operator, Ran, Run, Undecided, Wanted,
 };
 use crate::store::{Stopper, StoreError};
 
@@ -77,13 +77,13 @@ impl App {
     /// Run what is pending, and roll it back.
     ///
     /// # Errors
-    /// As [`database::rehearse`].
-    pub async fn rehearse(&self, set: &Set, wanted: &Wanted, tuning: &Tuning) -> Result<Rehearsed, Error> {
+    /// As [`database::dry_run`].
+    pub async fn try_apply(&self, set: &Set, wanted: &Wanted, tuning: &Tuning) -> Result<DryRun, Error> {
         let target = self.target().await?;
         let progress = Progress::new(&self.ui);
         let stopper = self.listen();
         let run = self.run(tuning, None, &progress, &stopper);
-        Ok(database::rehearse(&target, set, wanted, &run).await?)
+        Ok(database::dry_run(&target, set, wanted, &run).await?)
     }
 
     /// What a baseline would record: its files create no table that the database lacks.

@@ -29,7 +29,7 @@ use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
 pub use crate::store::database::backup::{Evidence, Verification};
 pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Restored};
-pub use crate::store::database::{Applied, Late, LedgerEvent, LockBudget, Ran, Rehearsed, Skipped, Undecided, Wanted};
+pub use crate::store::database::{Applied, DryRun, Late, LedgerEvent, LockBudget, Ran, Skipped, Undecided, Wanted};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{

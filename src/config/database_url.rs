@@ -301,6 +301,13 @@ mod tests {
     }
 
     #[test]
+    fn another_database_of_the_server_has_the_same_login_and_protection() {
+        let url = parse("postgres://u:canary-1@h:6432/d?sslmode=verify-ca").with_database("a/b");
+        assert_eq!((url.to_string().as_str(), url.tls()), ("postgres://u@h:6432/a%2Fb", Tls::VerifyCa));
+        assert_eq!(url.password().map(|secret| secret.expose_secret()), Some("canary-1"));
+    }
+
+    #[test]
     fn tls_is_verified_in_full_unless_the_server_is_this_machine() {
         #[track_caller]
         fn case(text: &str, tls: Tls) {

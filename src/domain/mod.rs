@@ -6,3 +6,4 @@
 pub mod dotenv;
 pub mod flags;
 pub mod migrations;
+pub mod schema;

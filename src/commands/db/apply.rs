@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::Globals;
 use super::tuning::{Folder, Tuning};
-use crate::app::{Answer, App, Applied, Late, Rehearsed, Skipped, StoreError, Wanted};
+use crate::app::{Answer, App, Applied, DryRun, Late, Skipped, StoreError, Wanted};
 use crate::domain::migrations::{Migration, Set, Version};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
@@ -79,14 +79,14 @@ impl View for ApplyView {
 
 /// `db apply --dry-run`
 #[derive(Debug, Serialize)]
-struct RehearsalView {
+struct DryRunView {
     applied: Vec<crate::app::Ran>,
     skipped: Vec<Skipped>,
     current: Option<String>,
     dry_run: bool,
 }
 
-impl View for RehearsalView {
+impl View for DryRunView {
     fn page(&self, page: &mut Page) {
         if self.applied.is_empty() && self.skipped.is_empty() {
             page.line("nothing to apply");
@@ -101,7 +101,7 @@ impl View for RehearsalView {
         });
         let rows: Vec<_> = ran.chain(skipped).collect();
         if !rows.is_empty() {
-            page.table(&["version", "name", "rehearsal"], rows);
+            page.table(&["version", "name", "dry run"], rows);
         }
         page.fact("current", self.current.as_deref().unwrap_or("none"));
         page.line("dry run: nothing was written");
@@ -116,8 +116,8 @@ impl Apply {
         let late = if self.out_of_order { Late::Apply } else { Late::Refuse };
         let wanted = Wanted { to: self.to, late };
         if globals.dry_run {
-            let Rehearsed { executed, skipped, current } = app.rehearse(&set, &wanted, &self.tuning.get()).await?;
-            app.show(&RehearsalView { applied: executed, skipped, current, dry_run: true })?;
+            let DryRun { executed, skipped, current } = app.try_apply(&set, &wanted, &self.tuning.get()).await?;
+            app.show(&DryRunView { applied: executed, skipped, current, dry_run: true })?;
             return Ok(Answer::Yes);
         }
         let names = pending_names(app, &set).await?;

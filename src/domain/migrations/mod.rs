@@ -29,6 +29,7 @@ pub use phases::{Phase, Phases, ScriptError};
 pub use plan::{Comparison, Direction, Problem, Recorded};
 pub use script::{Position, Script, Wrapping};
 pub use set::{Ignored, Set};
+pub(in crate::domain) use split::tokens;
 pub use split::{SplitError, Statement};
 
 /// A migration's version as its file name writes it: digits, leading zeros kept.

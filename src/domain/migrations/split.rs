@@ -274,6 +274,11 @@ pub(super) fn lexemes(text: &str) -> impl Iterator<Item = (TokenKind, &str, usiz
     })
 }
 
+/// The tokens that say something to the server, with their byte offsets.
+pub(in crate::domain) fn tokens(text: &str) -> Vec<(usize, &str)> {
+    lexemes(text).filter(|(kind, ..)| !is_blank(*kind)).map(|(_, text, offset)| (offset, text)).collect()
+}
+
 /// Whether a token says nothing to the server.
 pub(super) fn is_blank(kind: TokenKind) -> bool {
     matches!(kind, TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. })

@@ -56,28 +56,6 @@ pub struct Failed {
     pub error: StoreError,
 }
 
-/// What [`rehearse`] found.
-#[derive(Debug, Serialize)]
-pub struct Rehearsed {
-    /// The migrations that were run and taken back, in order.
-    pub executed: Vec<Ran>,
-    /// Those that were not run.
-    pub skipped: Vec<Skipped>,
-    /// The newest applied version.
-    pub current: Option<String>,
-}
-
-/// A migration that could not be rehearsed.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// As in its file name.
-    pub version: String,
-    /// As in its file name.
-    pub name: String,
-    /// Why not.
-    pub reason: String,
-}
-
 /// Apply what is pending of `set`. Each migration stands for itself: what was applied before a failure stays.
 ///
 /// # Errors
@@ -192,24 +170,6 @@ fn known<'a>(set: &'a Set, version: &Version) -> Result<&'a Version, StoreError>
     found.ok_or_else(|| StoreError::NoMigration {
         wanted: version.to_string(),
         known: set.migrations().iter().map(|migration| migration.version.to_string()).collect(),
-    })
-}
-
-/// Run what is pending in one transaction, and roll it back. Nothing is created, the ledger included; sequences may have moved.
-///
-/// # Errors
-/// As [`apply`]; what cannot be in a transaction, and everything after it, is [`Skipped`].
-pub async fn rehearse(target: &Target, set: &Set, wanted: &Wanted, run: &Run<'_>) -> Result<Rehearsed, StoreError> {
-    let before = ledger(target).await?;
-    let jobs = pending(set, &before, wanted)?;
-    let current = current(&before);
-    if jobs.is_empty() {
-        return Ok(Rehearsed { executed: Vec::new(), skipped: Vec::new(), current });
-    }
-    super::rehearsal::rehearse(target, &jobs, run).await.map(|(executed, skipped)| Rehearsed {
-        executed,
-        skipped,
-        current,
     })
 }
 

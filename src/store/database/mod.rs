@@ -1,25 +1,36 @@
-//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock and the run.
+//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock, the run, and what proves a rollback
+//! before it runs.
 //!
 //! What stands in the ledger is what was done: its rows commit with the migrations they speak of.
 
 mod apply;
 pub mod backup;
+mod dry_run;
 mod effect;
 mod engine;
+mod fingerprint;
 mod history;
 mod ledger;
 mod lock;
+mod loss;
 mod observe;
 mod record;
-mod rehearsal;
+mod rehearse;
 pub mod restore;
 mod run;
+mod scratch;
 mod sql_error;
+mod stage;
 mod watch;
 
-pub use apply::{Applied, Failed, Late, Rehearsed, Skipped, Wanted, apply, baseline, rehearse, tables};
+pub use apply::{Applied, Failed, Late, Wanted, apply, baseline, tables};
+pub use dry_run::{DryRun, Skipped, dry_run};
+pub use fingerprint::fingerprint;
 pub use history::{LedgerEvent, history};
 pub use ledger::{Intent, Ledger, Texts, Unfinished, ledger, texts};
 pub use lock::Holder;
+pub use loss::{Loss, count_losses};
+pub use rehearse::{Rehearsal, Rehearsed, Restore, Reversal, Schema, Step, rehearse};
 pub use run::{LockBudget, Operator, Ran, Run, Undecided};
+pub use scratch::Scratch;
 pub use watch::{Blocked, Blocker, Event, Unwatched, Watch};

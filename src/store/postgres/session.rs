@@ -271,6 +271,12 @@ impl Session {
         self.connection.server_version_num()
     }
 
+    /// Let each statement stand for itself from here on, as those must that no transaction takes. Nothing is pinned: what a plain
+    /// SET leaves behind a pooler would meet a stranger.
+    pub(in crate::store) fn outside_transaction(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
     async fn begin(&mut self, pace: Pace, access: &str, then: &str) -> Result<Option<PgRow>, Failure> {
         self.pace = pace;
         let isolation = pace.isolation();

@@ -138,6 +138,21 @@ impl Target {
         Ok(asked.as_deref() == Some("1"))
     }
 
+    /// Another database on the same server.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsupported`] for the sandbox, which serves one.
+    pub(in crate::store) fn beside(&self, database: &str) -> Result<Self, StoreError> {
+        match self {
+            Self::Url(url) => Ok(Self::Url(url.with_database(database))),
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(_) => Err(StoreError::Unsupported {
+                message: "the sandbox serves one database".to_owned(),
+                hint: "use a PostgreSQL server, on this machine for example".to_owned(),
+            }),
+        }
+    }
+
     /// How many connections may be open at once.
     pub(in crate::store) fn connections(&self) -> Connections {
         match self {

@@ -1,33 +1,64 @@
-//! A rehearsal on the live database: the pending statements are run in one transaction, which is rolled back.
+//! A dry run on the live database: the pending statements are run in one transaction, which is rolled back.
 //!
 //! It takes the locks that the real run would take, within the same limits. What cannot be in a transaction is not run, and
 //! neither is anything after it, since that may need it.
 
+use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::domain::migrations::{Set, Version};
 use crate::store::StoreError;
 use crate::store::postgres::{Mark, Pace, Session, Target};
 
-use super::apply::Skipped;
+use super::apply::{Wanted, pending};
 use super::engine::Job;
+use super::ledger::ledger;
 use super::lock::{Purpose, RunLock};
 use super::observe::Observer;
 use super::run::{Ran, Run, RunId};
 use super::sql_error::Complaint;
 
-/// Run these and take them back: what was run, and what was not.
-pub(super) async fn rehearse(
-    target: &Target,
-    jobs: &[Job<'_>],
-    run: &Run<'_>,
-) -> Result<(Vec<Ran>, Vec<Skipped>), StoreError> {
+/// What a dry run found.
+#[derive(Debug, Serialize)]
+pub struct DryRun {
+    /// The migrations that were run and taken back, in order.
+    pub executed: Vec<Ran>,
+    /// Those that were not run.
+    pub skipped: Vec<Skipped>,
+    /// The newest applied version.
+    pub current: Option<String>,
+}
+
+/// A migration that could not be tried.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// As in its file name.
+    pub version: String,
+    /// As in its file name.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Run what is pending in one transaction, and roll it back. Nothing is created, the ledger included; sequences may have moved.
+///
+/// # Errors
+/// As [`super::apply()`]; what cannot be in a transaction, and everything after it, is [`Skipped`].
+pub async fn dry_run(target: &Target, set: &Set, wanted: &Wanted, run: &Run<'_>) -> Result<DryRun, StoreError> {
+    let before = ledger(target).await?;
+    let jobs = pending(set, &before, wanted)?;
+    let current = before.current().map(Version::to_string);
+    if jobs.is_empty() {
+        return Ok(DryRun { executed: Vec::new(), skipped: Vec::new(), current });
+    }
     let id = RunId::random()?;
     let lock = RunLock::take(target, &id, run).await?;
     let mut observer = Observer::new(target);
-    let outcome = in_one_transaction(target, jobs, run, &id, &mut observer).await;
+    let tried = in_one_transaction(target, &jobs, run, &id, &mut observer).await;
     observer.close().await;
     lock.release().await;
-    outcome
+    let (executed, skipped) = tried?;
+    Ok(DryRun { executed, skipped, current })
 }
 
 async fn in_one_transaction(
@@ -72,7 +103,7 @@ async fn in_one_transaction(
         }
         if worker.pin_again().await?.as_ref() != Some(&work.transaction) {
             return Err(StoreError::OutcomeUnknown(format!(
-                "{} ended the transaction it was rehearsed in: what came before it may stand; look at the schema",
+                "{} ended the transaction it was tried in: what came before it may stand; look at the schema",
                 job.script.file()
             )));
         }
