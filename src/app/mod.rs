@@ -7,7 +7,9 @@ mod names;
 mod restart;
 mod sandbox;
 mod schema;
+mod seeds;
 mod sources;
+mod test_database;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -17,12 +19,13 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 pub use self::cohorts::Preview;
+pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Origin, Protection, Setting};
 use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
-pub use crate::store::database::Applied;
+pub use crate::store::database::{Applied, Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::store::database::{Applied, AppliedNow, Holder, Operator, Run, applied, apply_embedded};
 
 /// How long to wait for another run before it is a conflict.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 impl App {
     /// What an apply would do now. Creates nothing.

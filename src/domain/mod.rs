@@ -6,3 +6,5 @@
 pub mod dotenv;
 pub mod flags;
 pub mod migrations;
+pub mod seeds;
+pub mod test_database;

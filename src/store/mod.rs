@@ -12,6 +12,7 @@ pub mod hub;
 pub mod postgres;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod seed_files;
 pub mod users;
 
 use std::fmt;

@@ -1,6 +1,8 @@
 //! `llmhub db`: the table of contents.
 
 mod apply;
+mod seed;
+mod setup_test;
 
 use clap::Subcommand;
 
@@ -14,6 +16,8 @@ use crate::error::Error;
 #[derive(Debug, Subcommand)]
 pub enum Db {
     Apply(apply::Apply),
+    Seed(seed::Seed),
+    SetupTest(setup_test::SetupTest),
 }
 
 impl Db {
@@ -21,6 +25,8 @@ impl Db {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         match self {
             Self::Apply(args) => args.run(app, globals).await,
+            Self::Seed(args) => args.run(app, globals).await,
+            Self::SetupTest(args) => args.run(app, globals).await,
         }
     }
 }

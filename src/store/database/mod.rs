@@ -5,7 +5,12 @@
 mod ledger;
 mod lock;
 mod run;
+mod seed;
+mod template;
+mod test_database;
 
 pub use ledger::{LedgerEntry, applied};
 pub use lock::Holder;
 pub use run::{Applied, AppliedNow, Operator, Run, apply, apply_embedded};
+pub use seed::{Effect, Seeded, seed};
+pub use test_database::{Existing, Made, Origin, Outcome, Recipe, Reuse, Standing, TestServer};
