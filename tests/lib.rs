@@ -5,6 +5,8 @@
 
 mod architecture;
 mod contract;
+mod db_seed;
+mod db_setup_test;
 mod docs;
 mod env_file;
 mod exit_codes;

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 #[derive(Clone, Debug)]
 pub struct TestRequest {
     /// `--name`.
-    pub name: Option<TestName>,
+    pub name: Option<String>,
     /// `--fresh`.
     pub reuse: Reuse,
     /// `--dry-run`.
@@ -76,10 +76,11 @@ impl App {
             });
         };
         let name = match &request.name {
-            Some(name) => name.clone(),
-            None => TestName::beside(base.database())
-                .map_err(|error| Error::Refused { message: error.to_string(), hint: "--name hub_test".to_owned() })?,
+            Some(name) => name.parse(),
+            None => TestName::beside(base.database()),
         };
+        let name: TestName =
+            name.map_err(|error| Error::Refused { message: error.to_string(), hint: "--name hub_test".to_owned() })?;
         let url = base.with_database(name.as_str());
         let hidden = self.refuse_protected(&url)?;
         let (set, seeds) = (self.test_migrations(), self.seed_sets()?);
@@ -189,7 +190,6 @@ impl App {
                     crate::store::command::secret(words, "database URL").map_err(|error| unknown(error.to_string()))?
                 }
             };
-            self.ui.redact([text.expose_secret()]);
             refuse_same(url, text.expose_secret(), &found.profile)?;
         }
         Ok(())

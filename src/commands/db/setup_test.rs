@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::super::{Globals, quote};
 use crate::app::{Answer, App, Reuse, TestDatabase, TestIntent, TestOrigin, TestRequest};
-use crate::domain::test_database::TestName;
 use crate::error::Error;
 use crate::ui::{Page, Tone, View};
 
@@ -23,7 +22,7 @@ use crate::ui::{Page, Tone, View};
 pub struct SetupTest {
     /// Its name, instead of the URL's with `_test` at the end
     #[arg(long, value_name = "DB")]
-    name: Option<TestName>,
+    name: Option<String>,
     /// Build the template again
     #[arg(long)]
     fresh: bool,
