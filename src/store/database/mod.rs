@@ -1,9 +1,10 @@
-//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock and the run.
+//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock, the run, seeds and test databases.
 //!
 //! What stands in the ledger is what was done: its rows commit with the migrations they speak of.
 
 mod ledger;
 mod lock;
+mod maintenance;
 mod run;
 mod seed;
 mod template;

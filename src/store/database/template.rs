@@ -7,31 +7,34 @@ use crate::domain::test_database::{TemplateKey, UNFINISHED};
 use crate::store::StoreError;
 use crate::store::postgres::Target;
 
+use super::maintenance::{Grip, literal, unfinished};
 use super::run::apply;
 use super::seed::{Effect, quote, seed};
-use super::test_database::{Grip, Recipe, TestServer, literal, unfinished, verify};
+use super::test_database::{Recipe, TestServer, verify};
 
 /// Build the template, in place of what stands under its name, and drop the others of this role.
 pub(super) async fn build(server: &mut TestServer, key: &TemplateKey, recipe: &Recipe<'_>) -> Result<(), StoreError> {
-    drop_unfinished(server).await?;
     let name = unfinished()?;
     server.lock(&name, Grip::Exclusive, recipe).await?;
     // From template0: what a site keeps in template1 belongs to no migration.
-    server.run(format!("CREATE DATABASE {} TEMPLATE template0{}", quote(&name), server.strategy())).await?;
+    server
+        .maintenance
+        .run(format!("CREATE DATABASE {} TEMPLATE template0{}", quote(&name), server.maintenance.strategy()))
+        .await?;
     if let Err(error) = fill(server, &name, recipe).await {
         // What failed is what the operator must hear of; a database that stays is dropped by the next run.
-        let _ = server.run(drop_statement(&name)).await;
+        let _ = server.maintenance.run(drop_statement(&name)).await;
         return Err(error);
     }
-    server.run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", quote(&name))).await?;
-    server.run(format!("COMMENT ON DATABASE {} IS {}", quote(&name), literal(&key.mark()))).await?;
-    for old in server.list_own().await? {
+    server.maintenance.run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", quote(&name))).await?;
+    server.maintenance.run(format!("COMMENT ON DATABASE {} IS {}", quote(&name), literal(&key.mark()))).await?;
+    for old in server.maintenance.list_own().await? {
         let template = old.comment.as_deref().is_some_and(|comment| comment.starts_with("template "));
         if !old.name.starts_with(UNFINISHED) && (template || old.name == key.database()) {
-            server.run(drop_statement(&old.name)).await?;
+            server.maintenance.run(drop_statement(&old.name)).await?;
         }
     }
-    server.run(format!("ALTER DATABASE {} RENAME TO {}", quote(&name), quote(&key.database()))).await?;
+    server.maintenance.run(format!("ALTER DATABASE {} RENAME TO {}", quote(&name), quote(&key.database()))).await?;
     (recipe.on_step)("kept it as a template for the next run");
     Ok(())
 }
@@ -45,16 +48,6 @@ async fn fill(server: &TestServer, name: &str, recipe: &Recipe<'_>) -> Result<()
     let rows: u64 = seeded.iter().map(|set| set.inserted).sum();
     (recipe.on_step)(&format!("seeded {rows} rows of {} sets", seeded.len()));
     verify(&url, recipe).await.map(drop)
-}
-
-/// Drop what killed runs of this role left; one that is at work holds the lock of its name.
-async fn drop_unfinished(server: &mut TestServer) -> Result<(), StoreError> {
-    for old in server.list_own().await? {
-        if old.name.starts_with(UNFINISHED) && server.try_lock(&old.name, Grip::Exclusive).await? {
-            server.run(drop_statement(&old.name)).await?;
-        }
-    }
-    Ok(())
 }
 
 fn drop_statement(name: &str) -> String {
