@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::cli::Home;
+use crate::support::cli::{Home, rounds};
 use crate::support::postgres::{CANARY_PASSWORD, Database, block_on};
 
 /// A role, and the database whose test database it makes.
@@ -202,6 +202,25 @@ async fn a_build_that_is_killed_is_never_used_and_the_next_run_clears_it_away() 
     assert_eq!(home.line("db setup-test -o json").exits(0).json()["source"], "built");
     let now = place.databases().await;
     assert!(now.len() == 2 && now.iter().all(|name| !name.starts_with("llmhub_tmp_")), "{now:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_at_any_moment_leaves_the_next_one_to_finish() {
+    let place = Place::new();
+    let home = place.home();
+    let count = rounds(8, 80);
+    for round in 0..count {
+        let fresh = if round % 2 == 0 { " --fresh" } else { "" };
+        let doomed = home.line(&format!("db setup-test -y{fresh}")).spawn();
+        tokio::time::sleep(Duration::from_millis(20 + 600 * round / count)).await;
+        doomed.signal("KILL");
+        doomed.wait();
+        let done = home.line("db setup-test -y -o json").exits(0).json();
+        assert_eq!(done["seeded"]["tiers"], 50, "round {round}");
+        assert_eq!(place.test.lines("SELECT count(*)::text FROM llm_model_tier_rules").await, ["50"]);
+        let databases = place.databases().await;
+        assert_eq!(databases.len(), 2, "round {round}: {databases:?}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 
 use super::App;
 use crate::config::database_url::DatabaseUrl;
-use crate::config::{Available, Credential, ProtectedDatabase, Protection, protected_databases};
+use crate::config::{Available, Credential, ProtectedDatabase, Protection, Setting, protected_databases};
 use crate::domain::migrations::Set;
 use crate::domain::test_database::TestName;
 use crate::error::{Error, Stage};
@@ -138,7 +138,7 @@ impl App {
     fn refuse_protected(&self, url: &DatabaseUrl) -> Result<Vec<ProtectedDatabase>, Error> {
         let mut databases = protected_databases(self.environment(), &self.options.overrides)?;
         let config = self.config();
-        if let (Protection::Protected, Some(profile), Some(database)) =
+        if let (Protection::Protected, Some(profile), Some(database @ Setting { value: Credential::Text(_), .. })) =
             (config.protection.value, &config.profile, &config.database)
         {
             // The command line or a variable may have put another database in the place of the profile's.
