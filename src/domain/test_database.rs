@@ -15,6 +15,8 @@ pub const TEMPLATE: &str = "llmhub_tpl_";
 /// What a database is called while it is being made, before a random number.
 pub const UNFINISHED: &str = "llmhub_tmp_";
 
+const TEMPLATE_MARK: &str = "template ";
+
 /// A name that a test database may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestName(String);
@@ -122,9 +124,14 @@ impl TemplateKey {
         format!("{TEMPLATE}{}", self.0)
     }
 
+    /// Whether a comment is that of a finished template, of whatever key.
+    pub fn is_mark(comment: &str) -> bool {
+        comment.starts_with(TEMPLATE_MARK)
+    }
+
     /// The comment that a finished template carries.
     pub fn mark(&self) -> String {
-        format!("template {} of llmhub db setup-test; it may be dropped, and is made again when needed", self.0)
+        format!("{TEMPLATE_MARK}{} of llmhub db setup-test; it may be dropped, and is made again when needed", self.0)
     }
 }
 
@@ -197,5 +204,7 @@ mod tests {
             assert_ne!(base, other, "{what}");
         }
         assert_eq!(base.database().len(), TEMPLATE.len() + 32);
+        assert!(TemplateKey::is_mark(&base.mark()));
+        assert!(!TemplateKey::is_mark(&"a_test".parse::<TestName>().unwrap().mark()));
     }
 }

@@ -49,6 +49,7 @@ impl Maintenance {
         };
         let mut session = match connect("postgres").await {
             Err(StoreError::Denied(_)) => connect("template1").await?,
+            // A missing database arrives as a refused login, which keeps the server's code in its text.
             Err(StoreError::Credentials(text)) if text.contains("(3D000)") => connect("template1").await?,
             other => other?,
         };

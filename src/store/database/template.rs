@@ -29,7 +29,7 @@ pub(super) async fn build(server: &mut TestServer, key: &TemplateKey, recipe: &R
     server.maintenance.run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", quote(&name))).await?;
     server.maintenance.run(format!("COMMENT ON DATABASE {} IS {}", quote(&name), literal(&key.mark()))).await?;
     for old in server.maintenance.list_own().await? {
-        let template = old.comment.as_deref().is_some_and(|comment| comment.starts_with("template "));
+        let template = old.comment.as_deref().is_some_and(TemplateKey::is_mark);
         if !old.name.starts_with(UNFINISHED) && (template || old.name == key.database()) {
             server.maintenance.run(drop_statement(&old.name)).await?;
         }
