@@ -8,6 +8,8 @@ mod contract;
 mod db_backup;
 mod db_layouts;
 mod db_schema;
+mod db_seed;
+mod db_setup_test;
 mod docs;
 mod env_file;
 mod exit_codes;

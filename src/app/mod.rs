@@ -10,7 +10,9 @@ mod names;
 mod progress;
 mod restart;
 mod sandbox;
+mod seeds;
 mod sources;
+mod test_database;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -22,6 +24,7 @@ use jiff::tz::TimeZone;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::migrate::Tuning;
+pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Origin, Protection, Setting};
@@ -30,6 +33,7 @@ use crate::error::{Error, Stage};
 pub use crate::store::database::backup::{Evidence, Verification};
 pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Restored};
 pub use crate::store::database::{Applied, DryRun, Late, LedgerEvent, LockBudget, Ran, Skipped, Undecided, Wanted};
+pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{

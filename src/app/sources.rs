@@ -115,6 +115,7 @@ impl App {
             return Err(missing(self, Source::Hub));
         };
         let session = config.session.as_ref().map(|session| self.credential(session, "session token")).transpose()?;
+        self.ui.redact(session.iter().map(ExposeSecret::expose_secret));
         let clear = |url: &&HubUrl| url.url().scheme() == "http" && !url.is_loopback();
         if let (Some(_), Some(url)) = (&session, addresses.value.iter().find(clear)) {
             return Err(Error::Refused {
@@ -171,8 +172,9 @@ impl App {
         let text = self.credential(database, "database URL")?;
         let url = DatabaseUrl::parse(text.expose_secret())
             .map_err(|error| Error::DatabaseUrl { origin: database.origin.to_string(), error })?;
+        // A URL without a password is no secret: it is how messages name the database.
         if let Some(password) = url.password() {
-            self.ui.redact([password.expose_secret()]);
+            self.ui.redact([text.expose_secret(), password.expose_secret()]);
         }
         Ok(Target::Url(url))
     }
@@ -200,14 +202,12 @@ impl App {
         Ok(mapping)
     }
 
-    /// The secret behind a setting; a command is run for it.
+    /// The secret behind a setting, for the caller to keep out of what is said; a command is run for it.
     fn credential(&self, setting: &Setting<Credential>, what: &str) -> Result<SecretString, Error> {
-        let secret = match setting.available()? {
+        Ok(match setting.available()? {
             Available::Text(text) => text.clone(),
             Available::Command(words) => crate::store::command::secret(words, what)?,
-        };
-        self.ui.redact([secret.expose_secret()]);
-        Ok(secret)
+        })
     }
 
     /// The history of changes; only the database has one.

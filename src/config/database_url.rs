@@ -182,6 +182,16 @@ impl DatabaseUrl {
         Self { database: database.to_owned(), ..self.clone() }
     }
 
+    /// Whether both name the same database, as far as two addresses can tell: all of this machine's are one.
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        let same_host = match (&self.host, &other.host) {
+            (one, two) if one.is_local() && two.is_local() => true,
+            (Host::Tcp(one), Host::Tcp(two)) => one.eq_ignore_ascii_case(two),
+            _ => false,
+        };
+        same_host && self.port == other.port && self.database == other.database
+    }
+
     /// How the connection is protected.
     pub fn tls(&self) -> Tls {
         self.tls
@@ -325,6 +335,29 @@ mod tests {
         case("postgres://localhost/d?sslmode=verify-full", Tls::VerifyFull);
         case("postgres://db.example.com/d?sslmode=verify-ca", Tls::VerifyCa);
         case("postgres://db.example.com/d?sslmode=disable", Tls::Disable);
+    }
+
+    #[test]
+    fn another_database_on_the_same_server_keeps_the_login() {
+        let url = parse("postgres://u:p@h:1/d?sslmode=disable&connect_timeout=9").with_database("x y");
+        assert_eq!(url.to_string(), "postgres://u@h:1/x%20y");
+        assert_eq!(url.password().map(|secret| secret.expose_secret()), Some("p"));
+        assert_eq!((url.tls(), url.connect_timeout()), (Tls::Disable, Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn the_same_database_is_known_by_host_port_and_name() {
+        #[track_caller]
+        fn case(one: &str, other: &str, expected: bool) {
+            assert_eq!(parse(one).is_same_database(&parse(other)), expected, "{one} {other}");
+        }
+        case("postgres://u@h/d", "postgres://v:p@H:5432/d?sslmode=disable", true);
+        case("postgres://localhost/d", "postgres://127.0.0.1/d", true);
+        case("postgres:///d?host=/run/pg", "postgres://[::1]/d", true);
+        case("postgres://h/d", "postgres://h:5433/d", false);
+        case("postgres://h/d", "postgres://i/d", false);
+        case("postgres://h/d", "postgres://h/e", false);
+        case("postgres://h/d", "postgres://localhost/d", false);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub fn describe(config: &Config) -> Vec<Row> {
         row("env_file", config.env_file.as_ref(), |path| path.display().to_string()),
         row("session_token", config.session.as_ref(), |session| credential(session, |_| "***".to_owned())),
         row("migrations", config.migrations.as_ref(), |path| path.display().to_string()),
+        row("seeds", config.seeds.as_ref(), |folders| {
+            folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+        }),
         row("ladder", Some(&config.ladder), ToString::to_string),
         row("protected", Some(&config.protection), |protection| (*protection == Protection::Protected).to_string()),
     ];
@@ -118,6 +121,7 @@ mod tests {
                 "env_file: - [default]",
                 "session_token: *** [LLMHUB_SESSION_TOKEN]",
                 "migrations: - [default]",
+                "seeds: - [default]",
                 "ladder: 0 10 25 50 100 [default]",
                 "protected: true [llmhub.toml:5]",
                 "master_keys: KEY (***) [KEY (llmhub.toml:6)]",

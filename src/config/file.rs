@@ -34,6 +34,7 @@ pub(super) struct RawProfile {
     pub env_file: Option<Setting<PathBuf>>,
     pub session: Option<Setting<RawSecret>>,
     pub migrations: Option<Setting<PathBuf>>,
+    pub seeds: Option<Setting<Vec<PathBuf>>>,
     pub ladder: Option<Setting<Ladder>>,
     pub protection: Option<Setting<Protection>>,
     pub master_keys: Option<Setting<Vec<RawKey>>>,
@@ -107,6 +108,7 @@ impl RawProfile {
                 .take("session_token_env", secret_variable)?
                 .or(section.take("session_token_command", secret_command)?),
             migrations: section.take("migrations", in_folder)?,
+            seeds: section.take("seeds", |value| Ok(texts(value)?.iter().map(|name| folder.join(name)).collect()))?,
             ladder: section.take("ladder", |value| Ladder::try_from(integers(value)?.as_slice()))?,
             protection: section.take("protected", protection)?,
             master_keys: section.take("master_keys", |value| master_keys(folder, value))?,
@@ -139,6 +141,7 @@ impl RawProfile {
             env_file: self.env_file.or(lower.env_file),
             session: self.session.or(lower.session),
             migrations: self.migrations.or(lower.migrations),
+            seeds: self.seeds.or(lower.seeds),
             ladder: self.ladder.or(lower.ladder),
             protection: self.protection.or(lower.protection),
             master_keys: self.master_keys.or(lower.master_keys),
@@ -188,6 +191,7 @@ database_url_command = ["op", "read", "op://prod/llmhub/url"]
 env_file = "/srv/hub/.env.auth"
 session_token_env = "HUB_SESSION"
 migrations = "migrations"
+seeds = ["seeds", "/srv/seeds"]
 ladder = [0, 10, 25, 50, 100]
 protected = true
 master_keys = ["env:BYOK_ENCRYPTION_KEY", "env:ENCRYPTION_KEY"]
@@ -226,8 +230,9 @@ end_date = "FEATURE_BETA_END"
                 prod.hooks.stop_writes.as_ref().unwrap().origin.to_string(),
                 prod.env_flags["beta"].end_date.as_ref().unwrap().origin.to_string(),
             ];
-            assert_eq!(lines, ["llmhub.toml:7", "llmhub.toml:9", "llmhub.toml:21", "llmhub.toml:25"]);
+            assert_eq!(lines, ["llmhub.toml:7", "llmhub.toml:9", "llmhub.toml:22", "llmhub.toml:26"]);
             assert_eq!(prod.migrations.as_ref().unwrap().value, Path::new("/project/migrations"));
+            assert_eq!(prod.seeds.as_ref().unwrap().value, [Path::new("/project/seeds"), Path::new("/srv/seeds")]);
             assert_eq!(prod.env_file.as_ref().unwrap().value, Path::new("/srv/hub/.env.auth"));
             assert_eq!(file.default_profile.unwrap().value, "dev");
         }

@@ -5,7 +5,7 @@
 use super::Origin;
 
 /// The keys of a profile, and one value that is right for each, as TOML.
-pub(super) const PROFILE: [(&str, &str); 18] = [
+pub(super) const PROFILE: [(&str, &str); 19] = [
     ("hub", r#""http://localhost:8084""#),
     ("replicas", r#"["https://hub-a.example.com", "https://hub-b.example.com"]"#),
     ("workers", "4"),
@@ -16,6 +16,7 @@ pub(super) const PROFILE: [(&str, &str); 18] = [
     ("session_token_env", r#""HUB_SESSION""#),
     ("session_token_command", r#"["op", "read", "op://prod/llmhub/session"]"#),
     ("migrations", r#""migrations""#),
+    ("seeds", r#"["seeds"]"#),
     ("ladder", "[0, 10, 25, 50, 100]"),
     ("protected", "true"),
     ("master_keys", r#"["env:BYOK_ENCRYPTION_KEY", "file:/run/secrets/old_key"]"#),

@@ -37,6 +37,7 @@ pub fn load(environment: &Environment, overrides: &Overrides) -> Result<Config, 
             None => raw.session.map(|secret| credential(environment, secret)).transpose()?,
         },
         migrations: raw.migrations,
+        seeds: raw.seeds.filter(|folders| !folders.value.is_empty()),
         ladder: raw.ladder.unwrap_or_else(|| Setting::fallback(Ladder::default())),
         protection: raw.protection.unwrap_or_else(|| Setting::fallback(Protection::Open)),
         master_keys: ring::ring(environment, raw.master_keys)?,
@@ -54,7 +55,10 @@ pub fn load(environment: &Environment, overrides: &Overrides) -> Result<Config, 
 }
 
 /// The secret a file speaks of, or how to get it.
-fn credential(environment: &Environment, secret: Setting<RawSecret>) -> Result<Setting<Credential>, ConfigError> {
+pub(super) fn credential(
+    environment: &Environment,
+    secret: Setting<RawSecret>,
+) -> Result<Setting<Credential>, ConfigError> {
     let Setting { value, origin } = secret;
     let variable = match value {
         RawSecret::Text(text) => return Ok(Setting::new(Credential::Text(text), origin)),

@@ -16,6 +16,7 @@ mod mask;
 mod origin;
 mod overrides;
 mod profiles;
+mod protected;
 mod ring;
 mod section;
 mod tables;
@@ -37,6 +38,7 @@ pub use layers::load;
 pub use origin::{Line, Origin, Setting};
 pub use overrides::{Overrides, Undecided};
 pub use profiles::{ProfileEntry, profiles};
+pub use protected::{ProtectedDatabase, protected_databases};
 pub use tables::{EnvFlag, Hooks};
 pub use trust::{Power, Review, Standing, review, trust};
 pub use value::{Credential, HubUrl, KeyMaterial, Ladder, MasterKey, Protection, Refused, SourceName, Workers};
@@ -60,6 +62,8 @@ pub struct Config {
     pub session: Option<Setting<Credential>>,
     /// The folder that replaces the shipped migrations, absolute.
     pub migrations: Option<Setting<PathBuf>>,
+    /// Folders of seed sets besides the shipped ones, absolute, at least one.
+    pub seeds: Option<Setting<Vec<PathBuf>>>,
     /// The rungs of a rollout; 0 10 25 50 100 unless set.
     pub ladder: Setting<Ladder>,
     /// Whether changes need a reason and the profile's name.
@@ -92,6 +96,7 @@ impl Default for Config {
             env_file: None,
             session: None,
             migrations: None,
+            seeds: None,
             ladder: Setting::fallback(Ladder::default()),
             protection: Setting::fallback(Protection::default()),
             master_keys: Vec::new(),

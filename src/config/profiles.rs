@@ -106,12 +106,12 @@ impl Layers {
     }
 
     /// The names of all profiles, sorted.
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let names: BTreeSet<&String> = self.files().flat_map(|layer| layer.settings.profiles.keys()).collect();
         names.into_iter().cloned().collect()
     }
 
-    fn merged(&self, name: &str) -> RawProfile {
+    pub(super) fn merged(&self, name: &str) -> RawProfile {
         self.tables(name).fold(RawProfile::default(), |above, (below, _)| above.over(below.clone()))
     }
 

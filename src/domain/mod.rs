@@ -7,3 +7,5 @@ pub mod dotenv;
 pub mod flags;
 pub mod migrations;
 pub mod schema;
+pub mod seeds;
+pub mod test_database;

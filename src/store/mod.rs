@@ -14,6 +14,7 @@ pub mod pg_tools;
 pub mod postgres;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod seed_files;
 mod stop;
 pub mod users;
 

@@ -166,7 +166,7 @@ async fn connect(server: &Server, database: &str) -> PgConnection {
 }
 
 /// Run a future on a thread of its own, so that it may be called inside and outside a runtime.
-fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
+pub fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -6,6 +6,8 @@ mod baseline;
 mod inspect;
 mod new;
 mod restore;
+mod seed;
+mod setup_test;
 mod tuning;
 
 use clap::Subcommand;
@@ -27,6 +29,8 @@ pub enum Db {
     New(new::New),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Seed(seed::Seed),
+    SetupTest(setup_test::SetupTest),
 }
 
 impl Db {
@@ -41,6 +45,8 @@ impl Db {
             Self::New(args) => args.run(app, globals),
             Self::Backup(args) => args.run(app, globals).await,
             Self::Restore(args) => args.run(app, globals).await,
+            Self::Seed(args) => args.run(app, globals).await,
+            Self::SetupTest(args) => args.run(app, globals).await,
         }
     }
 }

@@ -140,7 +140,7 @@ fn conflict(session: &Session, purpose: Purpose, holder: Option<&Holder>) -> Sto
     let who = holder.map_or("a session that has just ended".to_owned(), Holder::to_string);
     let what = match purpose {
         Purpose::Run => "another run is migrating",
-        Purpose::Worker => "the statement of a run that has ended is still working at",
+        Purpose::Worker => "another run, or a statement that a dead one left behind, is still working at",
     };
     StoreError::Conflict(format!(
         "{what} {}: {who}; nothing was written, run it again when it is done",

@@ -1,5 +1,5 @@
-//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock, the run, and what proves a rollback
-//! before it runs.
+//! Postgres administration, the I/O half of `llmhub db`: the ledger, the migration lock, the run, what proves a rollback before
+//! it runs, backups, seeds and test databases.
 //!
 //! What stands in the ledger is what was done: its rows commit with the migrations they speak of.
 
@@ -13,14 +13,18 @@ mod history;
 mod ledger;
 mod lock;
 mod loss;
+mod maintenance;
 mod observe;
 mod record;
 mod rehearse;
 pub mod restore;
 mod run;
 mod scratch;
+mod seed;
 mod sql_error;
 mod stage;
+mod template;
+mod test_database;
 mod watch;
 
 pub use apply::{Applied, Failed, Late, Wanted, apply, baseline, tables};
@@ -33,4 +37,6 @@ pub use loss::{Loss, count_losses};
 pub use rehearse::{Rehearsal, Rehearsed, Restore, Reversal, Schema, Step, rehearse};
 pub use run::{LockBudget, Operator, Ran, Run, Undecided};
 pub use scratch::Scratch;
+pub use seed::{Effect, Seeded, seed};
+pub use test_database::{Existing, Made, Origin, Outcome, Recipe, Reuse, Standing, TestServer};
 pub use watch::{Blocked, Blocker, Event, Unwatched, Watch};

@@ -371,6 +371,31 @@ impl Session {
         .await
     }
 
+    /// The same, and how many rows it touched.
+    pub(in crate::store) async fn foreign_counted(
+        &mut self,
+        sql: &str,
+        copy_data: Option<&str>,
+    ) -> Result<u64, Failure> {
+        let limit = self.pace.answer_limit();
+        bounded(limit, async {
+            let Some(data) = copy_data else {
+                let statement = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+                return Ok(self.connection.execute(statement).await?.rows_affected());
+            };
+            let mut copy = self.connection.copy_in_raw(sql).await?;
+            copy.send(data.as_bytes()).await?;
+            copy.finish().await
+        })
+        .await
+    }
+
+    /// A statement that no transaction may be around, such as CREATE DATABASE.
+    pub(in crate::store) async fn alone(&mut self, sql: String) -> Result<(), Failure> {
+        self.pace = Pace::Long;
+        self.simple(sql).await.map(drop)
+    }
+
     /// Ask the server for nothing, to see that it is still there.
     pub(in crate::store) async fn ping(&mut self) -> Result<(), Failure> {
         bounded(self.pace.answer_limit(), self.connection.ping()).await
