@@ -11,6 +11,7 @@ mod progress;
 mod restart;
 mod sandbox;
 mod seeds;
+mod signals;
 mod sources;
 mod test_database;
 
@@ -24,6 +25,7 @@ use jiff::tz::TimeZone;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::migrate::Tuning;
+pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
@@ -220,26 +222,6 @@ impl App {
         self.stage.lock().map(|stage| stage.clone()).unwrap_or_default()
     }
 
-    /// From now on a signal asks the work to end where it can end cleanly, instead of dropping it.
-    pub(super) fn listen(&self) -> Arc<Stopper> {
-        let stopper = Arc::new(Stopper::default());
-        if let Ok(mut current) = self.stopper.lock() {
-            *current = Some(Arc::clone(&stopper));
-        }
-        stopper
-    }
-
-    /// Ask the work to end; whether there is anybody to hear it.
-    pub fn ask_to_stop(&self) -> Heard {
-        match self.stopper.lock().map(|mut stopper| stopper.take()) {
-            Ok(Some(stopper)) if Arc::strong_count(&stopper) > 1 => {
-                stopper.ask();
-                Heard::Yes
-            }
-            _ => Heard::No,
-        }
-    }
-
     /// The profile's ladder.
     pub fn ladder(&self) -> Ladder {
         // The configuration checks its ladder by the same rule, so the fallback is never taken.
@@ -380,15 +362,6 @@ fn password_was_typed(config: &Config) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether somebody hears the wish to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// The work will end by itself.
-    Yes,
-    /// It has to be dropped.
-    No,
 }
 
 /// Whether a command reads the configuration.

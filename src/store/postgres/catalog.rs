@@ -7,8 +7,9 @@ use crate::domain::flags::{Flag, Member, change::changed_members};
 use crate::store::{FlagCatalog, Note, StoreError};
 
 use super::flags::{Lock, PostgresFlags, locked, one, push_value, remember, revision};
+use super::pace::Pace;
 use super::row::storable;
-use super::session::{Pace, Session};
+use super::session::Session;
 use super::settle::settle;
 
 #[async_trait]

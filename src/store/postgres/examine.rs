@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use sqlx::Row;
 
 use super::flags::PostgresFlags;
-use super::session::Pace;
+use super::pace::Pace;
 use crate::store::StoreError;
 
 /// A database, as a read-only look found it.

@@ -12,8 +12,9 @@ use crate::domain::flags::{Flag, FlagKey, Member, change::changed_members};
 use crate::store::{Depth, Edit, FlagStore, Note, Saved, Source, StoreError, Survey, Variant, pick};
 
 use super::failure::Place;
+use super::pace::Pace;
 use super::row::{columns, from_event, read, storable, to_event};
-use super::session::{Pace, Session};
+use super::session::Session;
 use super::settle::settle;
 use super::target::Target;
 

@@ -10,8 +10,8 @@ use crate::domain::flags::FlagKey;
 use crate::store::{FlagEvent, FlagHistory, Source, StoreError, pick};
 
 use super::flags::{Lock, PostgresFlags, all, one};
+use super::pace::Pace;
 use super::row::from_event;
-use super::session::Pace;
 
 #[async_trait]
 impl FlagHistory for PostgresFlags {

@@ -8,6 +8,7 @@ mod examine;
 mod failure;
 mod flags;
 mod history;
+mod pace;
 mod row;
 mod session;
 mod settle;
@@ -20,6 +21,7 @@ pub use target::Target;
 pub use users::{Identity, UserCount};
 
 pub(in crate::store) use failure::{Failure, Place};
-pub(in crate::store) use session::{Backend, Mark, Pace, Session, Transaction, Work};
+pub(in crate::store) use pace::{Backend, Mark, Pace, Transaction, Work};
+pub(in crate::store) use session::Session;
 pub(in crate::store) use settle::{After, commit_in_place, settle};
 pub(in crate::store) use target::Connections;

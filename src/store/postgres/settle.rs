@@ -11,7 +11,8 @@ use tokio::time::sleep;
 use crate::store::StoreError;
 
 use super::failure::Failure;
-use super::session::{Pace, Session, Transaction};
+use super::pace::{Pace, Transaction};
+use super::session::Session;
 use super::target::Target;
 
 /// How often a transaction that is "in progress" is asked about, 100 ms apart: the server needs a moment to notice that its

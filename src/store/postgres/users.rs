@@ -11,7 +11,7 @@ use crate::store::StoreError;
 
 use super::failure::Failure;
 use super::flags::PostgresFlags;
-use super::session::Pace;
+use super::pace::Pace;
 
 /// Which column of `users` the hub is given as a user's id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
