@@ -49,6 +49,25 @@ pub enum Error {
     /// Several sources are configured and none was chosen for a write.
     #[error("several sources are configured ({}): a write does not guess", words(.0))]
     AmbiguousWrite(Vec<Source>),
+    /// A migration cannot be rolled back at all.
+    #[error("{migration} cannot be rolled back: {why}; nothing was written")]
+    NoDown {
+        /// The migration.
+        migration: String,
+        /// Why not.
+        why: String,
+    },
+    /// The folder and the ledger have different downs.
+    #[error("the down of {migration} is not the one it was applied with; nothing was written\n{diff}")]
+    DownDiffers {
+        /// The migration.
+        migration: String,
+        /// The lines that differ.
+        diff: String,
+    },
+    /// Nobody knows whether a rollback gives the schema back.
+    #[error("it is not proven that this rollback gives back the schema: {0}; nothing was written")]
+    Unproven(String),
     /// The command needs a source of another kind.
     #[error("{message}")]
     Unsupported {
@@ -218,6 +237,9 @@ impl Error {
             Self::NoMigrationsFolder => "no_migrations_folder",
             Self::SourceNotConfigured { .. } => "source_not_configured",
             Self::AmbiguousWrite(_) => "ambiguous_write",
+            Self::NoDown { .. } => "no_down",
+            Self::DownDiffers { .. } => "down_differs",
+            Self::Unproven(_) => "unproven",
             Self::Unsupported { .. } => "unsupported",
             Self::FlagNotFound { .. } => "flag_not_found",
             Self::NotFound { .. } => "not_found",
@@ -272,6 +294,11 @@ impl Error {
                 format!("--via {list} (in the order in which to write), or `write = [...]` in the profile")
             }
             Self::FlagNotFound { .. } => "llmhub flags list".to_owned(),
+            Self::NoDown { .. } => "write its down and give --down file, or undo it with a new migration".to_owned(),
+            Self::DownDiffers { .. } => {
+                "--down ledger for what was there then, --down file for what is there now".to_owned()
+            }
+            Self::Unproven(_) => "--unproven with --reason, if you know better".to_owned(),
             Self::ReasonNeeded(_) => "--reason 'why this is right'".to_owned(),
             Self::Consent(ConsentRefusal::Declined(_)) => "nothing was written".to_owned(),
             Self::Consent(ConsentRefusal::NobodyToAsk(option)) => format!("run it at a terminal, or add {option}"),

@@ -7,6 +7,7 @@ mod architecture;
 mod contract;
 mod db_backup;
 mod db_layouts;
+mod db_rollback;
 mod db_schema;
 mod db_seed;
 mod db_setup_test;

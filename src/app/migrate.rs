@@ -132,7 +132,13 @@ impl App {
         Ok(database::baseline(&target, set, version, &run).await?)
     }
 
-    fn run<'a>(&self, tuning: &Tuning, reason: Option<&str>, progress: &'a Progress, stopper: &Stopper) -> Run<'a> {
+    pub(super) fn run<'a>(
+        &self,
+        tuning: &Tuning,
+        reason: Option<&str>,
+        progress: &'a Progress,
+        stopper: &Stopper,
+    ) -> Run<'a> {
         Run {
             operator: self.operator(),
             reason: reason.map(str::to_owned),

@@ -9,6 +9,7 @@ mod migrations;
 mod names;
 mod progress;
 mod restart;
+mod rollback;
 mod sandbox;
 mod seeds;
 mod signals;
@@ -25,6 +26,7 @@ use jiff::tz::TimeZone;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::migrate::Tuning;
+pub use self::rollback::{Prospect, RollbackWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
 pub use crate::config;
@@ -34,7 +36,9 @@ use crate::domain::flags::ladder::Ladder;
 use crate::error::{Error, Stage};
 pub use crate::store::database::backup::{Evidence, Verification};
 pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Restored};
-pub use crate::store::database::{Applied, DryRun, Late, LedgerEvent, LockBudget, Ran, Skipped, Undecided, Wanted};
+pub use crate::store::database::{
+    Applied, DryRun, Failed, Late, LedgerEvent, LockBudget, Loss, Ran, Skipped, Undecided, Undo, Wanted,
+};
 pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};

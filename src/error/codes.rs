@@ -115,6 +115,11 @@ pub const CODES: &[Code] = &[
         meaning: "The hub's processes hold different values. `llmhub flags diff --between hub` shows them; `llmhub flags sync` brings them together.",
     },
     Code {
+        word: "down_differs",
+        status: 5,
+        meaning: "The down in the folder is not the one that the ledger kept when the migration was applied. Choose with --down.",
+    },
+    Code {
         word: "unreachable",
         status: 6,
         meaning: "It does not answer, or not in time. Nothing was written: safe to run again.",
@@ -148,6 +153,16 @@ pub const CODES: &[Code] = &[
         word: "unsupported",
         status: 7,
         meaning: "This source cannot do it; the message names one that can. Nothing was written.",
+    },
+    Code {
+        word: "no_down",
+        status: 7,
+        meaning: "A migration has no down that could be run, so neither it nor anything older is rolled back. Nothing was written.",
+    },
+    Code {
+        word: "unproven",
+        status: 7,
+        meaning: "It is not proven that the rollback gives the schema back; the message says what is missing. --unproven with a reason goes on. Nothing was written.",
     },
     Code { word: "denied", status: 7, meaning: "The role may not do this. Nothing was written." },
     Code { word: "reason_needed", status: 7, meaning: "Say why with --reason. Nothing was written." },

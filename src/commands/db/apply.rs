@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::Globals;
 use super::tuning::{Folder, Tuning};
-use crate::app::{Answer, App, Applied, DryRun, Late, Skipped, StoreError, Wanted};
+use crate::app::{Answer, App, Applied, DryRun, Failed, Late, Skipped, StoreError, Wanted};
 use crate::domain::migrations::{Migration, Set, Version};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
@@ -41,10 +41,27 @@ struct ApplyView {
 
 /// The migration at which a run stopped.
 #[derive(Debug, Serialize)]
-struct FailedView {
+pub(super) struct FailedView {
     version: String,
     name: String,
     error: ErrorView,
+}
+
+impl FailedView {
+    /// Put it on the page of the run that it ended.
+    pub(super) fn page(&self, page: &mut Page) {
+        page.spans(&[(Tone::Bad, "FAILED"), (Tone::Plain, &format!("  {}_{}", self.version, self.name))]);
+        page.line(&self.error.message);
+        page.fact("hint", &self.error.hint);
+    }
+}
+
+impl From<Failed> for FailedView {
+    fn from(failed: Failed) -> Self {
+        let error = Error::from(failed.error);
+        let error = ErrorView { code: error.code(), message: error.to_string(), hint: error.hint() };
+        Self { version: failed.version, name: failed.name, error }
+    }
 }
 
 /// An error inside a result.
@@ -71,8 +88,7 @@ impl View for ApplyView {
         }
         page.fact("current", self.run.current.as_deref().unwrap_or("none"));
         if let Some(failed) = &self.failed {
-            page.spans(&[(Tone::Bad, "FAILED"), (Tone::Plain, &format!("  {}_{}", failed.version, failed.name))]);
-            page.line(&failed.error.message);
+            failed.page(page);
         }
     }
 }
@@ -134,12 +150,7 @@ impl Apply {
             Some(failed) if matches!(failed.error, StoreError::Stopped(_)) => {
                 return Err(StoreError::Stopped(format!("{}; applied: {}", failed.error, stand.join(", "))).into());
             }
-            Some(failed) => {
-                let error = Error::from(failed.error);
-                let error = ErrorView { code: error.code(), message: error.to_string(), hint: error.hint() };
-                Some(FailedView { version: failed.version, name: failed.name, error })
-            }
-            None => None,
+            failed => failed.map(FailedView::from),
         };
         let answer = if failed.is_some() { Answer::Partial } else { Answer::Yes };
         app.show(&ApplyView { run, failed })?;

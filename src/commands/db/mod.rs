@@ -6,6 +6,7 @@ mod baseline;
 mod inspect;
 mod new;
 mod restore;
+mod rollback;
 mod seed;
 mod setup_test;
 mod tuning;
@@ -24,6 +25,7 @@ pub enum Db {
     Status(inspect::Status),
     Plan(inspect::Plan),
     Apply(apply::Apply),
+    Rollback(rollback::Rollback),
     History(inspect::History),
     Baseline(baseline::Baseline),
     New(new::New),
@@ -40,6 +42,7 @@ impl Db {
             Self::Status(args) => args.run(app).await,
             Self::Plan(args) => args.run(app).await,
             Self::Apply(args) => args.run(app, globals).await,
+            Self::Rollback(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
             Self::New(args) => args.run(app, globals),

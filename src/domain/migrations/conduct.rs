@@ -187,27 +187,27 @@ fn alter(words: &mut Words<'_>) -> Conduct {
 }
 
 /// The tokens of a statement that say something, read from the front.
-struct Words<'a> {
+pub(super) struct Words<'a> {
     tokens: Vec<(TokenKind, &'a str)>,
     next: usize,
 }
 
 impl<'a> Words<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(super) fn of(text: &'a str) -> Self {
         let tokens = lexemes(text).filter(|(kind, ..)| !is_blank(*kind)).map(|(kind, text, _)| (kind, text));
         Self { tokens: tokens.collect(), next: 0 }
     }
 
-    fn peek(&self) -> Option<&'a str> {
+    pub(super) fn peek(&self) -> Option<&'a str> {
         self.tokens.get(self.next).map(|(_, text)| *text)
     }
 
-    fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.next >= self.tokens.len()
     }
 
     /// The next token in lower case, if it is an unquoted word.
-    fn word(&mut self) -> Option<String> {
+    pub(super) fn word(&mut self) -> Option<String> {
         let (kind, text) = self.tokens.get(self.next)?;
         if *kind != TokenKind::Ident {
             return None;
@@ -217,13 +217,36 @@ impl<'a> Words<'a> {
     }
 
     /// Step over this word, if it comes next.
-    fn take(&mut self, word: &str) -> bool {
+    pub(super) fn take(&mut self, word: &str) -> bool {
         let matches = self
             .tokens
             .get(self.next)
             .is_some_and(|(kind, text)| *kind == TokenKind::Ident && text.eq_ignore_ascii_case(word));
         self.next += usize::from(matches);
         matches
+    }
+
+    /// Step over this mark, if it comes next.
+    pub(super) fn skip(&mut self, mark: &str) -> bool {
+        let matches = self.peek() == Some(mark);
+        self.next += usize::from(matches);
+        matches
+    }
+
+    /// Step over whatever comes next; what is in parentheses counts as one.
+    pub(super) fn step(&mut self) {
+        let mut depth = 0_usize;
+        while let Some((kind, _)) = self.tokens.get(self.next) {
+            self.next += 1;
+            match kind {
+                TokenKind::OpenParen => depth += 1,
+                TokenKind::CloseParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
     }
 
     /// The unquoted words that are left, in lower case.
@@ -233,7 +256,7 @@ impl<'a> Words<'a> {
     }
 
     /// A name with or without its schema.
-    fn name(&mut self) -> Option<ObjectName> {
+    pub(super) fn name(&mut self) -> Option<ObjectName> {
         let first = self.identifier()?;
         if self.peek() == Some(".") {
             self.next += 1;
@@ -243,7 +266,7 @@ impl<'a> Words<'a> {
         Some(ObjectName { schema: None, name: first })
     }
 
-    fn identifier(&mut self) -> Option<String> {
+    pub(super) fn identifier(&mut self) -> Option<String> {
         let (kind, text) = self.tokens.get(self.next)?;
         let name = match kind {
             TokenKind::Ident => text.to_lowercase(),

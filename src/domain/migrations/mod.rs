@@ -5,6 +5,7 @@
 
 mod checksum;
 mod conduct;
+mod drops;
 mod embedded;
 mod layout;
 mod phases;
@@ -12,6 +13,7 @@ mod plan;
 mod script;
 mod set;
 mod split;
+mod undo;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -20,6 +22,7 @@ use serde::Serialize;
 
 pub use checksum::Checksum;
 pub use conduct::{Alone, Conduct, ObjectName};
+pub use drops::Dropped;
 pub use embedded::embedded;
 pub use layout::{
     Addition, FileContent, FolderFile, Kind, Layout, LayoutError, MANIFEST, ManifestError, MarkerError, MigrationName,
@@ -31,6 +34,7 @@ pub use script::{Position, Script, Wrapping};
 pub use set::{Ignored, Set};
 pub(in crate::domain) use split::tokens;
 pub use split::{SplitError, Statement};
+pub use undo::{Back, DownSource, NoDown, TooFar, choose_down, text_diff};
 
 /// A migration's version as its file name writes it: digits, leading zeros kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -6,6 +6,7 @@
 mod difference;
 mod doomed;
 mod outside;
+mod predict;
 mod statements;
 
 use std::collections::BTreeMap;

@@ -119,7 +119,7 @@ async fn apply_locked(
     Ok((applied, None))
 }
 
-fn ran(job: &Job<'_>, took: Duration) -> Ran {
+pub(super) fn ran(job: &Job<'_>, took: Duration) -> Ran {
     Ran {
         version: job.migration.version.to_string(),
         name: job.migration.name.clone(),
@@ -127,7 +127,7 @@ fn ran(job: &Job<'_>, took: Duration) -> Ran {
     }
 }
 
-fn failed(job: &Job<'_>, error: StoreError) -> Failed {
+pub(super) fn failed(job: &Job<'_>, error: StoreError) -> Failed {
     Failed { version: job.migration.version.to_string(), name: job.migration.name.clone(), error }
 }
 

@@ -19,6 +19,7 @@ use crate::store::StoreError;
 use crate::store::postgres::{After, Durability, Failure, Mark, Pace, Session, Target, Transaction, Work, close};
 
 pub(super) use self::batch::Batch;
+pub use self::job::Change;
 pub(super) use self::job::{Job, Look, Looks};
 use super::fingerprint;
 use super::ledger::{self, Ledger, Unfinished};
@@ -245,15 +246,18 @@ impl<'a> Engine<'a> {
             return Err(ended(job));
         }
         let found = fingerprint::read(&mut self.worker).await?;
-        let Some((expected, level)) = job.expected else { return Ok(found) };
-        let differences = diff(&expected.portable(), &found.portable(), level)
+        let (Some(expected), Some(before)) = (job.expected, &self.schema) else { return Ok(found) };
+        let done = diff(&before.portable(), &found.portable(), expected.level)
             .map_err(|error| StoreError::Invalid(error.to_string()))?;
-        if differences.is_empty() {
+        let odd =
+            done.iter().filter(|one| !expected.differences.contains(one)).map(|one| format!("{one} was not foreseen"));
+        let absent = expected.differences.iter().filter(|one| !done.contains(one)).map(|one| format!("not so: {one}"));
+        let texts: Vec<String> = odd.chain(absent).take(10).collect();
+        if texts.is_empty() {
             return Ok(found);
         }
-        let texts: Vec<String> = differences.iter().take(10).map(ToString::to_string).collect();
         Err(StoreError::Refused(format!(
-            "{} did not give back the schema that was proven: {}; {}",
+            "{} changes the live schema in another way than in its rehearsal: {}; {}",
             job.script.file(),
             texts.join("; "),
             job.state(0)

@@ -4,8 +4,10 @@
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 
 use crate::domain::migrations::{Direction, Problem, Recorded, Script, Version};
+use crate::domain::schema::Fingerprint;
 use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
@@ -188,6 +190,8 @@ pub struct Texts {
     pub up: Script,
     /// What undoes it, if there was a down then.
     pub down: Option<Script>,
+    /// The schema before it, if it was looked at.
+    pub before: Option<Fingerprint>,
 }
 
 /// The texts of these applied migrations, in the same order; this is what rolls back when the files are gone.
@@ -199,8 +203,10 @@ pub async fn texts(target: &Target, recorded: &[Recorded]) -> Result<Vec<Texts>,
     session.begin_read(Pace::Quick).await?;
     let mut texts = Vec::with_capacity(recorded.len());
     for entry in recorded {
-        let query =
-            sqlx::query("SELECT up_sql, down_sql, up_wrapped, down_wrapped FROM llmhub.migration WHERE version = $1");
+        let query = sqlx::query(
+            "SELECT up_sql, down_sql, up_wrapped, down_wrapped, fingerprint_before FROM llmhub.migration \
+             WHERE version = $1",
+        );
         let row = session.row(query.bind(entry.version.as_str())).await?.ok_or_else(|| {
             StoreError::Conflict(format!(
                 "{}_{} was rolled back meanwhile; nothing was written",
@@ -216,9 +222,12 @@ pub async fn texts(target: &Target, recorded: &[Recorded]) -> Result<Vec<Texts>,
         let down: Option<String> = row.try_get("down_sql").map_err(wrong)?;
         let (up_wrapped, down_wrapped) =
             (row.try_get("up_wrapped").map_err(wrong)?, row.try_get("down_wrapped").map_err(wrong)?);
+        let before: Option<Json<serde_json::Value>> = row.try_get("fingerprint_before").map_err(wrong)?;
         texts.push(Texts {
             up: script("up", &up, up_wrapped),
             down: down.map(|down| script("down", &down, down_wrapped)),
+            // One of another format is as good as none: nothing can be compared with it.
+            before: before.and_then(|Json(value)| serde_json::from_value(value).ok()),
         });
     }
     session.abandon().await;

@@ -6,9 +6,10 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::domain::migrations::{Script, Wrapping};
+use crate::domain::migrations::Script;
 use crate::domain::schema::{Difference, Doomed, Fingerprint, Kind, Level, all_doomed, diff, reaches_outside};
 use crate::store::StoreError;
+use crate::store::pg_tools::{Archive, Ownership, PgTools};
 use crate::store::postgres::Target;
 
 use super::fingerprint::fingerprint;
@@ -47,6 +48,13 @@ pub enum Schema<'a> {
 pub trait Restore: Send + Sync {
     /// Restore the whole of `archive` or fail.
     async fn restore(&self, archive: &[u8], into: &Target) -> Result<(), StoreError>;
+}
+
+#[async_trait]
+impl Restore for PgTools {
+    async fn restore(&self, archive: &[u8], into: &Target) -> Result<(), StoreError> {
+        PgTools::restore(self, Archive::Bytes(archive), into, Ownership::Dropped).await
+    }
 }
 
 /// What a rehearsal found.
@@ -267,9 +275,9 @@ async fn undo(
         }
         None => found.unchecked.push("the ledger does not know the schema before this migration".to_owned()),
     }
-    match down.wrapping() {
-        Wrapping::Transaction => found.never_applied = stage.try_down(down, &after).await?,
-        Wrapping::None => found
+    match stage.try_down(down, &after).await? {
+        Some(differences) => found.never_applied = differences,
+        None => found
             .unchecked
             .push("the down was not tried where the migration was never applied: it cannot be rolled back".to_owned()),
     }

@@ -3,9 +3,7 @@
 //! A script's own error is an answer, with file, line and column; only a server that goes away is an error. Nothing of a script
 //! but what it committed reaches the next one.
 
-use sqlx::Row;
-
-use crate::domain::migrations::{Script, Statement, Wrapping};
+use crate::domain::migrations::{Phase, Phases, Script, Statement};
 use crate::domain::schema::{Difference, Fingerprint, Level, diff};
 use crate::store::StoreError;
 use crate::store::postgres::{Failure, Pace, Session, Target};
@@ -36,9 +34,15 @@ impl Stage {
         Ok(fingerprint)
     }
 
-    /// Run a down in a transaction that is rolled back; what it would have changed. A failure is as good as no change.
-    pub(super) async fn try_down(&mut self, down: &Script, base: &Fingerprint) -> Result<Vec<Difference>, StoreError> {
-        let statements = down.statements().unwrap_or_default();
+    /// Run a down in a transaction that is rolled back; what it would have changed. A failure is as good as no change. `None` for
+    /// a down that no transaction holds.
+    pub(super) async fn try_down(
+        &mut self,
+        down: &Script,
+        base: &Fingerprint,
+    ) -> Result<Option<Vec<Difference>>, StoreError> {
+        let Some(phases) = down.phases().ok().filter(Phases::is_transactional) else { return Ok(None) };
+        let statements: Vec<Statement<'_>> = phases.statements().copied().collect();
         self.session.begin_write(Pace::Long).await?;
         let differences = match self.statements(down, &statements).await? {
             Ok(()) => {
@@ -50,45 +54,43 @@ impl Stage {
         };
         self.end("ROLLBACK").await?;
         self.end("DISCARD ALL").await?;
-        Ok(differences)
+        Ok(Some(differences))
     }
 
-    /// Run a script as an apply would. The inner error is the script's own, with its place; everything of a script that runs in a
-    /// transaction is then rolled back.
+    /// Run a script as an apply would, part by part. The inner error is the script's own, with its place; the part that it
+    /// happened in is then rolled back.
     pub(super) async fn play(&mut self, script: &Script) -> Result<Result<(), String>, StoreError> {
-        let statements = match script.statements() {
-            Ok(statements) => statements,
-            Err(error) => return Ok(Err(format!("{}:{}: {error}", script.file(), error.at()))),
+        let phases = match script.phases() {
+            Ok(phases) => phases,
+            Err(error) => return Ok(Err(error.to_string())),
         };
-        let done = match script.wrapping() {
-            Wrapping::Transaction => self.in_transaction(script, &statements).await?,
-            Wrapping::None => self.one_by_one(script, &statements).await?,
-        };
+        for phase in phases.all() {
+            let done = match phase {
+                Phase::Together(statements) => self.together(script, statements).await?,
+                Phase::Alone(statement, _) => {
+                    self.session.settle_down().await?;
+                    self.statements(script, std::slice::from_ref(statement)).await?
+                }
+            };
+            if done.is_err() {
+                self.end("DISCARD ALL").await?;
+                return Ok(done);
+            }
+        }
         // Settings, roles and temporary tables of a script are not those of the next one.
         self.end("DISCARD ALL").await?;
-        Ok(done)
+        Ok(Ok(()))
     }
 
-    async fn in_transaction(
+    async fn together(
         &mut self,
         script: &Script,
         statements: &[Statement<'_>],
     ) -> Result<Result<(), String>, StoreError> {
-        if let Some(control) = statements.iter().find(|statement| statement.controls_transaction()) {
-            let (file, at) = (script.file(), control.position());
-            return Ok(Err(format!(
-                "{file}:{at}: a migration runs in llmhub's transaction; take the transaction control out"
-            )));
-        }
         let transaction = self.session.begin_write(Pace::Long).await?;
         let mut done = self.statements(script, statements).await?;
-        if done.is_ok() {
-            self.session.pin_again().await?;
-            let row = self.session.row(sqlx::query("SELECT pg_current_xact_id_if_assigned()::text")).await?;
-            let now: Option<String> = row.and_then(|row| row.try_get(0).ok()).flatten();
-            if now.as_deref() != Some(transaction.as_str()) {
-                done = Err(format!("{}: it ended the transaction it was run in", script.file()));
-            }
+        if done.is_ok() && self.session.pin_again().await?.as_ref() != Some(&transaction) {
+            done = Err(format!("{}: it ended the transaction it was run in", script.file()));
         }
         if done.is_err() {
             self.end("ROLLBACK").await?;
@@ -102,22 +104,6 @@ impl Stage {
             }
             Err(failure) => Err(failure.into_store_error(self.session.place())),
         }
-    }
-
-    async fn one_by_one(
-        &mut self,
-        script: &Script,
-        statements: &[Statement<'_>],
-    ) -> Result<Result<(), String>, StoreError> {
-        self.session.outside_transaction(Pace::Long);
-        // The scratch database has no other users that a SET could meet.
-        for setting in ["SET search_path = public, pg_temp", "SET TimeZone = 'UTC'", "SET lock_timeout = 0"] {
-            self.end(setting).await?;
-        }
-        let done = self.statements(script, statements).await?;
-        // It may have left a transaction open; where none is, this is only a warning.
-        self.end("ROLLBACK").await?;
-        Ok(done)
     }
 
     async fn statements(

@@ -63,6 +63,9 @@ pub(in crate::store) enum Failure {
     Nonsense(String),
 }
 
+/// The SQLSTATE of a drop that other objects stand against.
+const DEPENDENTS: &str = "2BP01";
+
 impl Failure {
     /// Sort a driver's error.
     pub(in crate::store) fn of(error: sqlx::Error) -> Self {
@@ -71,7 +74,11 @@ impl Failure {
                 let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else {
                     return Self::Nonsense("an error that is not PostgreSQL's".to_owned());
                 };
-                let (sqlstate, message) = (error.code().to_owned(), error.message().to_owned());
+                let (sqlstate, mut message) = (error.code().to_owned(), error.message().to_owned());
+                // This detail names objects, no values: without it nobody knows what is in the way.
+                if let (DEPENDENTS, Some(detail)) = (sqlstate.as_str(), error.detail()) {
+                    message.push_str(&format!(": {}", detail.replace('\n', ", ")));
+                }
                 if matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) {
                     return Self::Gone { reason: message, sqlstate: Some(sqlstate) };
                 }

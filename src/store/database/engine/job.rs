@@ -1,7 +1,7 @@
 //! One migration to be run, one way: its parts, and from which of them a run goes on.
 
 use crate::domain::migrations::{Direction, Migration, Phases, Script, Version};
-use crate::domain::schema::{Fingerprint, Level};
+use crate::domain::schema::{Difference, Level};
 use crate::store::StoreError;
 use crate::store::database::ledger::Unfinished;
 use crate::store::postgres::Durability;
@@ -17,10 +17,19 @@ pub(in crate::store::database) struct Job<'a> {
     /// Its number in the run, from 1, and how many there are.
     pub(in crate::store::database) number: usize,
     pub(in crate::store::database) of: usize,
-    /// The schema that must be there at its end, and how exactly.
-    pub(in crate::store::database) expected: Option<(&'a Fingerprint, Level)>,
+    /// What it must change of the schema, no more and no less.
+    pub(in crate::store::database) expected: Option<&'a Change>,
     /// Why it is known that its down gives back the schema, as JSON.
     pub(in crate::store::database) proof: Option<&'a str>,
+}
+
+/// What a migration changes of a schema, as a rehearsal has seen it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The differences.
+    pub differences: Vec<Difference>,
+    /// How exactly they were looked at.
+    pub level: Level,
 }
 
 /// Whether the schema is looked at on either side of a migration.

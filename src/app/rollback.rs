@@ -1,0 +1,293 @@
+//! Rolling back: what would be undone, what that destroys, whether it is known to give the schema back; and doing it.
+//!
+//! All of it is found out before anybody is asked, on a scratch database beside the live one. The down itself never runs on the
+//! live database for a look.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::App;
+use super::migrate::Tuning;
+use super::progress::Progress;
+use crate::domain::migrations::{
+    Back, Direction, DownSource, Migration, NoDown, Recorded, Script, Set, choose_down, text_diff,
+};
+use crate::domain::schema::{Fingerprint, Level, all_doomed, diff};
+use crate::error::Error;
+use crate::store::database::{
+    self, Change, Ledger, Loss, Rehearsal, Rehearsed, RolledBack, Schema, Step, Texts, Undo, count_losses,
+};
+use crate::store::postgres::Target;
+
+/// How long the rows of one doomed object are counted.
+const COUNTING: Duration = Duration::from_secs(10);
+
+/// What shall be undone.
+#[derive(Clone, Debug)]
+pub struct RollbackWish {
+    /// How far back.
+    pub back: Back,
+    /// Which down, where the folder and the ledger say different things.
+    pub down: Option<DownSource>,
+    /// `--dir`.
+    pub dir: Option<PathBuf>,
+}
+
+/// What a rollback would do.
+#[derive(Debug)]
+pub struct Prospect {
+    /// The steps, newest first.
+    pub steps: Vec<Undo>,
+    /// What is destroyed, counted on the live database; what is known to be empty is left out.
+    pub losses: Vec<Loss>,
+    /// Why it is not known that the schema comes back; `None` when it is.
+    pub unproven: Option<String>,
+    /// What else was found, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl App {
+    /// Find out what a rollback would do. Writes nothing to the live database.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a version that is not applied, [`Error::NoDown`], [`Error::DownDiffers`], [`Error::Store`].
+    pub async fn foresee(&self, wish: &RollbackWish) -> Result<Prospect, Error> {
+        let target = self.target().await?;
+        let set = self.migrations(wish.dir.as_deref())?;
+        let ledger = database::ledger(&target).await?;
+        let chosen = wish
+            .back
+            .of(&ledger.recorded, set.numbering())
+            .map_err(|error| Error::NotFound { message: error.to_string(), hint: "llmhub db status".to_owned() })?;
+        let chosen: Vec<Recorded> = chosen.into_iter().cloned().collect();
+        let texts = database::texts(&target, &chosen).await?;
+        let mut prospect = Prospect { steps: Vec::new(), losses: Vec::new(), unproven: None, notes: Vec::new() };
+        for (entry, texts) in chosen.iter().zip(&texts) {
+            let (undo, note) = undo(&set, entry, texts, wish.down)?;
+            prospect.steps.push(undo);
+            prospect.notes.extend(note);
+        }
+        if prospect.steps.is_empty() {
+            return Ok(prospect);
+        }
+        let half = ledger.unfinished.iter().any(|one| one.direction == Direction::Down);
+        if half {
+            prospect
+                .notes
+                .push("it goes on with a rollback that was begun, and nothing of that can be rehearsed".to_owned());
+            return Ok(prospect);
+        }
+        self.ui.progress("rehearsing on a scratch database");
+        let found = self.rehearse_rollback(&target, &ledger, &prospect.steps, &texts).await;
+        self.ui.progress_end();
+        let live = database::fingerprint(&target).await?;
+        let doomed = match found {
+            Ok(Found { rehearsal, level, unproven, notes }) => {
+                prospect.unproven = unproven;
+                prospect.notes.extend(notes);
+                let mut doomed = Vec::new();
+                for (step, seen) in prospect.steps.iter_mut().zip(&rehearsal.steps) {
+                    doomed.extend(seen.doomed.iter().cloned());
+                    step.expected = change(seen, level);
+                    step.proof = Some(proof(seen, level));
+                }
+                // What could not be reached is guessed from its words.
+                for step in prospect.steps.iter().skip(rehearsal.steps.len()) {
+                    doomed.extend(all_doomed(&live, &live.without(&step.down), &step.down));
+                }
+                doomed
+            }
+            Err(why) if why.status() != 7 => return Err(why),
+            Err(why) => {
+                prospect.unproven = Some(why.to_string());
+                prospect
+                    .notes
+                    .push("without a rehearsal only what the statements themselves name is counted".to_owned());
+                prospect
+                    .steps
+                    .iter()
+                    .flat_map(|step| all_doomed(&live, &live.without(&step.down), &step.down))
+                    .collect()
+            }
+        };
+        if prospect.unproven.is_some() {
+            // What was not proven is not held against it either.
+            prospect.steps.iter_mut().for_each(|step| (step.expected, step.proof) = (None, None));
+        }
+        let losses = count_losses(&target, &doomed, COUNTING).await?;
+        prospect.losses = losses.into_iter().filter(|loss| !loss.is_nothing()).collect();
+        Ok(prospect)
+    }
+
+    /// Rehearse on what the ledger's own texts make; where live is not just that, on a copy of live as well.
+    async fn rehearse_rollback(
+        &self,
+        target: &Target,
+        ledger: &Ledger,
+        steps: &[Undo],
+        texts: &[Texts],
+    ) -> Result<Found, Error> {
+        let earlier = ledger.recorded.get(..ledger.recorded.len() - steps.len()).unwrap_or_default();
+        let earlier = database::texts(target, earlier).await?;
+        let earlier: Vec<&Script> = earlier.iter().map(|texts| &texts.up).collect();
+        let mut rehearsed: Vec<Step<'_>> = steps
+            .iter()
+            .map(|step| Step {
+                version: step.migration.version.as_str(),
+                up: &step.migration.up,
+                down: Some(&step.down),
+                before: None,
+            })
+            .collect();
+        let replayed = database::rehearse(target, Schema::Replay(&earlier), &rehearsed).await;
+        if let Ok(replayed) = &replayed
+            && replayed.drift.is_empty()
+            && replayed.built.is_some()
+        {
+            return Ok(Found::new(replayed.clone(), Level::Logical, None));
+        }
+        // The hub has tables of its own, or somebody has changed something by hand: that is what a down might hit.
+        let tools = self.pg_tools(target).await?;
+        let archive = tools.schema(target).await?;
+        if replayed.is_err() {
+            // Then the schema before each step is known from the ledger or not at all.
+            for (step, texts) in rehearsed.iter_mut().zip(texts) {
+                step.before = texts.before.as_ref();
+            }
+        }
+        let schema = Schema::Dump { archive: &archive, restore: &tools };
+        let copied = database::rehearse(target, schema, &rehearsed).await?;
+        Ok(Found::new(copied, Level::LogicalWithoutOwners, replayed.ok()))
+    }
+
+    /// Undo what was foreseen.
+    ///
+    /// # Errors
+    /// As [`database::rollback`].
+    pub async fn roll_back(
+        &self,
+        prospect: &Prospect,
+        tuning: &Tuning,
+        reason: Option<&str>,
+    ) -> Result<RolledBack, Error> {
+        let target = self.target().await?;
+        let progress = Progress::new(&self.ui);
+        let stopper = self.listen();
+        let run = self.run(tuning, reason, &progress, &stopper);
+        Ok(database::rollback(&target, &prospect.steps, &run).await?)
+    }
+}
+
+/// What a rehearsal is worth.
+struct Found {
+    rehearsal: Rehearsal,
+    level: Level,
+    unproven: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Found {
+    /// `replayed` is the rehearsal on what the ledger makes, where another one was needed. It knows the schema before each
+    /// migration: a down that is proven there, and changes the same on a copy of live, gives back what was there and leaves what
+    /// others have changed since.
+    fn new(rehearsal: Rehearsal, level: Level, replayed: Option<Rehearsal>) -> Self {
+        let (mut notes, mut reasons) = (Vec::new(), Vec::new());
+        for (number, step) in rehearsal.steps.iter().enumerate() {
+            notes.extend(step.notes.iter().map(|note| format!("{}: {note}", step.version)));
+            let other = replayed.as_ref().map(|replayed| replayed.steps.get(number));
+            let why = match other {
+                _ if !step.verdict.is_proven() => Some(story(step)),
+                None if level == Level::Logical || step.unchecked.is_empty() => None,
+                None => Some(step.unchecked.join("; ")),
+                Some(None) => Some("it could not be rehearsed on what the ledger makes".to_owned()),
+                Some(Some(other)) if !other.verdict.is_proven() => {
+                    Some(format!("on what the ledger makes, {}", story(other)))
+                }
+                Some(Some(other)) => unlike(step, other, level),
+            };
+            reasons.extend(why.map(|why| format!("{}: {why}", step.version)));
+        }
+        if let (Some(replayed), false) = (&replayed, rehearsal.steps.is_empty()) {
+            let count = replayed.drift.len();
+            notes.push(format!(
+                "the live schema holds {count} things that no migration made or that were changed since; it was rehearsed on a copy"
+            ));
+        }
+        let unproven = (!reasons.is_empty()).then(|| reasons.join("; "));
+        Self { rehearsal, level, unproven, notes }
+    }
+}
+
+/// Where two rehearsals of one step have changed different things.
+fn unlike(copied: &Rehearsed, replayed: &Rehearsed, level: Level) -> Option<String> {
+    let (Some(copied), Some(replayed)) = (change(copied, level), change(replayed, level)) else {
+        return Some("the two rehearsals cannot be compared".to_owned());
+    };
+    let more = copied.differences.iter().filter(|one| !replayed.differences.contains(one));
+    let texts: Vec<String> = more.take(5).map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| format!("on a copy of the live schema it also changes: {}", texts.join("; ")))
+}
+
+/// Why a step is not proven.
+fn story(step: &Rehearsed) -> String {
+    let word = serde_json::to_value(step.verdict).ok();
+    let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or("unproven").to_owned();
+    let differences =
+        step.residue.iter().chain(&step.again).chain(&step.never_applied).take(5).map(ToString::to_string);
+    let what: Vec<String> = step.failure.iter().cloned().chain(differences).collect();
+    if what.is_empty() { word } else { format!("{word} ({})", what.join("; ")) }
+}
+
+fn change(step: &Rehearsed, level: Level) -> Option<Change> {
+    let (before, after) = (step.before.as_ref()?.portable(), step.after.as_ref()?.portable());
+    Some(Change { differences: diff(&before, &after, level).ok()?, level })
+}
+
+fn proof(step: &Rehearsed, level: Level) -> String {
+    let hash = |fingerprint: &Option<Fingerprint>| fingerprint.as_ref().map(|schema| schema.portable().hash(level));
+    serde_json::json!({
+        "verdict": step.verdict,
+        "on": if level == Level::Logical { "replay" } else { "copy" },
+        "before": hash(&step.before),
+        "after": hash(&step.after),
+        "server": step.after.as_ref().map(|schema| schema.server),
+        "format": step.after.as_ref().map(|schema| schema.format),
+    })
+    .to_string()
+}
+
+/// The step for one migration, and what the operator should know of where its down comes from.
+fn undo(
+    set: &Set,
+    entry: &Recorded,
+    texts: &Texts,
+    wanted: Option<DownSource>,
+) -> Result<(Undo, Option<String>), Error> {
+    let label = format!("{}_{}", entry.version, entry.name);
+    let file = set.find(&entry.version);
+    let in_folder = file.and_then(|migration| migration.down.as_ref());
+    let down = choose_down(in_folder, texts.down.as_ref(), wanted).map_err(|error| match error {
+        NoDown::Differ => Error::DownDiffers {
+            migration: label.clone(),
+            diff: text_diff(texts.down.as_ref().map_or("", Script::text), in_folder.map_or("", Script::text)),
+        },
+        NoDown::Missing => no_down(&label, "it has none, neither in the folder nor on the ledger"),
+        NoDown::Empty => no_down(&label, "its down holds no statement"),
+        NoDown::Broken(error) => no_down(&label, &format!("its down cannot be run: {error}")),
+        NoDown::NotThere(DownSource::File) => no_down(&label, "the folder has no down for it"),
+        NoDown::NotThere(DownSource::Ledger) => no_down(&label, "the ledger has no down for it"),
+    })?;
+    let note = file.is_none().then(|| format!("{label} is not among the files: its down is the ledger's"));
+    let migration = Migration {
+        version: entry.version.clone(),
+        name: entry.name.clone(),
+        up: texts.up.clone(),
+        down: Some(down.clone()),
+    };
+    let undo = Undo { migration, run_id: entry.run_id.clone(), down: down.clone(), expected: None, proof: None };
+    Ok((undo, note))
+}
+
+fn no_down(label: &str, why: &str) -> Error {
+    Error::NoDown { migration: label.to_owned(), why: why.to_owned() }
+}
