@@ -8,3 +8,4 @@ pub mod places;
 pub mod postgres;
 pub mod raw_http;
 pub mod shapes;
+pub mod strike;

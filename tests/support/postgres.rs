@@ -106,7 +106,12 @@ impl Database {
         format!("postgres://{user}:{password}@{host}:{port}/{}", self.name)
     }
 
-    /// The same through another port of this machine, for a proxy in front of the server.
+    /// The superuser's URL through another port of this machine, for a proxy in front of the server.
+    pub fn url_through(&self, port: u16) -> String {
+        self.url_for(&self.server.superuser, &self.server.password, "127.0.0.1", port)
+    }
+
+    /// The same, as the library opens it.
     pub fn target_through(&self, port: u16) -> Target {
         target(&self.url_for(&self.server.superuser, &self.server.password, "127.0.0.1", port))
     }
@@ -189,6 +194,120 @@ fn outside_server(url: &str) -> Server {
         superuser: url.user().expect("LLMHUB_TEST_DATABASE_URL names a user").to_owned(),
         password: url.password().map(|password| password.expose_secret().to_owned()).unwrap_or_default(),
         socket: None,
+    }
+}
+
+/// A private cluster of one test, which may stop it; gone with the value.
+pub struct Cluster {
+    folder: PathBuf,
+    user: Option<(String, u32, u32)>,
+    port: u16,
+}
+
+impl Cluster {
+    /// Start one on a free port.
+    pub fn start() -> Self {
+        let user = unprivileged_user();
+        let folder = tempfile::Builder::new().prefix("llmhub-pg-").tempdir().expect("a temporary folder").keep();
+        if let Some((_, uid, gid)) = &user {
+            chown(&folder, Some(*uid), Some(*gid)).expect("handing the folder to the server's user");
+        }
+        let cluster = Self { folder, user, port: free_port() };
+        let options =
+            ["--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", "--auth=trust", "-D", "data"];
+        cluster.tool("initdb", &options);
+        cluster.start_again();
+        cluster
+    }
+
+    /// A copy that follows this one and takes no writes.
+    pub fn standby(&self) -> Self {
+        let standby = Self {
+            folder: tempfile::Builder::new().prefix("llmhub-pg-").tempdir().expect("a folder").keep(),
+            user: self.user.clone(),
+            port: free_port(),
+        };
+        if let Some((_, uid, gid)) = &self.user {
+            chown(&standby.folder, Some(*uid), Some(*gid)).expect("handing the folder to the server's user");
+        }
+        let port = self.port.to_string();
+        let options = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+            "-D",
+            "data",
+            "-R",
+            "--no-sync",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+        ];
+        standby.tool("pg_basebackup", &options);
+        standby.start_again();
+        standby
+    }
+
+    /// Its database `postgres`, for the superuser.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Lines of text from a query of one text column.
+    pub async fn lines(&self, sql: &str) -> Vec<String> {
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.port)
+            .username("postgres")
+            .database("postgres")
+            .ssl_mode(PgSslMode::Disable);
+        let mut connection = options.connect().await.unwrap_or_else(|error| panic!("{error}"));
+        let rows: Result<Vec<String>, _> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+        connection.close().await.ok();
+        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// As a crash would.
+    pub fn stop_immediately(&self) {
+        self.tool("pg_ctl", &["-D", "data", "-m", "immediate", "-w", "stop"]);
+    }
+
+    /// Start it, or start it again with the same data on the same port.
+    pub fn start_again(&self) {
+        let options = format!(
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=16MB -c max_connections=50",
+            self.port,
+            self.folder.display()
+        );
+        self.tool("pg_ctl", &["-D", "data", "-w", "-s", "-l", "log", "-o", &options, "start"]);
+    }
+
+    fn tool(&self, program: &str, arguments: &[&str]) {
+        let mut command = as_user(&self.user, &binaries().join(program));
+        // Not captured: the server would keep the pipes open.
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let status = command.status().unwrap_or_else(|error| panic!("{program}: {error}"));
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        assert!(status.success(), "{program} {arguments:?}: {status}\n{log}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let mut stop = as_user(&self.user, &binaries().join("pg_ctl"));
+        stop.args(["-D", "data", "-m", "immediate", "-w", "stop"]).current_dir(&self.folder);
+        // One that is stopped already is as well.
+        drop(stop.stdout(Stdio::null()).stderr(Stdio::null()).status());
+        drop(std::fs::remove_dir_all(&self.folder));
     }
 }
 
@@ -308,13 +427,13 @@ fn is_ready(data: &Path) -> bool {
     false
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its number").port()
 }
 
 /// The server refuses to run as root: then the user `postgres`, else `nobody`.
-fn unprivileged_user() -> Option<(String, u32, u32)> {
+pub fn unprivileged_user() -> Option<(String, u32, u32)> {
     if std::fs::metadata("/proc/self").map(|me| me.uid()).unwrap_or(1) != 0 {
         return None;
     }
@@ -327,7 +446,7 @@ fn unprivileged_user() -> Option<(String, u32, u32)> {
     Some(find("postgres").or_else(|| find("nobody")).expect("a user `postgres` or `nobody` to run the server as"))
 }
 
-fn as_user(user: &Option<(String, u32, u32)>, program: &Path) -> Command {
+pub fn as_user(user: &Option<(String, u32, u32)>, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C");
     if let Some((_, uid, gid)) = user {
