@@ -1,10 +1,14 @@
 //! What a run tells, as the operator sees it: one line that changes on a terminal, and notes where something is in the way.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::domain::migrations::Direction;
 use crate::store::database::{Event, Watch};
 use crate::ui::Ui;
+
+/// When a statement that waits is worth a line in a log.
+const LONG: Duration = Duration::from_millis(700);
 
 /// A listener that speaks through the [`Ui`].
 pub(super) struct Progress {
@@ -55,6 +59,11 @@ impl Watch for Progress {
                 self.ui.progress(&format!("{}{}", line.migration, line.statement));
             }
             Event::Still { elapsed, blocked } => {
+                // A statement that stands in the queue for as long as it takes: a log must show why nothing moves.
+                if let (false, Some(blocked)) = (line.told || elapsed < LONG, blocked) {
+                    line.told = true;
+                    self.ui.note(&format!("{} waits for a lock: {blocked}", line.migration));
+                }
                 let waits = blocked.map(|blocked| format!(", waits for {blocked}")).unwrap_or_default();
                 let seconds = elapsed.as_secs_f64();
                 self.ui.progress(&format!("{} {seconds:.1} s{waits}{}", line.migration, line.statement));

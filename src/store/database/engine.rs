@@ -19,7 +19,7 @@ pub(super) use self::job::Job;
 use super::ledger::{self, Ledger, Unfinished};
 use super::lock::{Purpose, RunLock, wait_for};
 use super::observe::Observer;
-use super::record::{self, Entry, Happening, Stamp};
+use super::record::{self, End, Entry, Happening, Stamp};
 use super::run::{Run, RunId};
 use super::sql_error::{Complaint, is_lock};
 use super::watch::{Blocked, Event};
@@ -32,6 +32,8 @@ pub(super) struct Engine<'a> {
     lock: RunLock,
     worker: Session,
     observer: Observer,
+    /// Whether a part outside of a transaction was begun whose end is not known.
+    end: End,
 }
 
 impl<'a> Engine<'a> {
@@ -40,7 +42,7 @@ impl<'a> Engine<'a> {
         let id = RunId::random()?;
         let lock = RunLock::take(target, &id, run).await?;
         match Self::get_ready(target, run, &id).await {
-            Ok(worker) => Ok(Self { target, run, id, lock, worker, observer: Observer::new(target) }),
+            Ok(worker) => Ok(Self { target, run, id, lock, worker, observer: Observer::new(target), end: End::Known }),
             Err(error) => {
                 lock.release().await;
                 Err(error)
@@ -102,6 +104,10 @@ impl<'a> Engine<'a> {
         job: &Job<'_>,
         unfinished: Option<&Unfinished>,
     ) -> Result<Duration, StoreError> {
+        self.end = match unfinished.and_then(|unfinished| unfinished.intent.as_ref()) {
+            Some(_) => End::Unknown,
+            None => End::Known,
+        };
         let outcome = self.parts(job, unfinished).await;
         if let Err(error) = &outcome {
             self.remember(job, error).await;
@@ -131,6 +137,7 @@ impl<'a> Engine<'a> {
                         Record::Part => Record::Part,
                     };
                     self.together(job, number, &[], record).await?;
+                    self.end = End::Known;
                 }
             }
             spent += started.elapsed();
@@ -266,8 +273,8 @@ impl<'a> Engine<'a> {
             self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;
             let transaction = self.worker.begin_write(Pace::Quick).await?;
             let stamp = Stamp { id: &self.id, run: self.run, transaction: Some(&transaction) };
-            let text = error.to_string();
-            record::happened(&mut self.worker, job.subject(), Happening::Failed(&text), stamp).await?;
+            let happening = Happening::Failed { error: &error.to_string(), end: self.end };
+            record::happened(&mut self.worker, job.subject(), happening, stamp).await?;
             commit_in_place(&mut self.worker, self.target, &transaction, "the history").await.map(drop)
         };
         if let Err(error) = remember.await {

@@ -130,11 +130,24 @@ pub(super) async fn remove(
 /// Something that happened to a migration, beside its end.
 pub(super) enum Happening<'a> {
     /// A part that runs outside of a transaction is about to be run.
-    Started { part: usize, indexes: &'a [String] },
+    Started { part: usize, checksum: Option<&'a Checksum>, indexes: &'a [String] },
     /// A part stands.
     Done { part: usize, checksum: &'a Checksum },
     /// It ended with this error.
-    Failed(&'a str),
+    Failed {
+        error: &'a str,
+        /// Whether what was under way is known to have ended.
+        end: End,
+    },
+}
+
+/// What is known of a part outside of a transaction when its run gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing is under way: the server has answered, or was not asked.
+    Known,
+    /// It may have ended, or not, or still be at work.
+    Unknown,
 }
 
 /// Add an event to the history.
@@ -145,14 +158,19 @@ pub(super) async fn happened(
     stamp: Stamp<'_>,
 ) -> Result<(), StoreError> {
     let (kind, part, error, details) = match happening {
-        Happening::Started { part, indexes } => {
-            ("started", Some(part), None, serde_json::json!({"direction": direction.word(), "indexes": indexes}))
+        Happening::Started { part, checksum, indexes } => {
+            let sum = checksum.map(Checksum::as_str);
+            let details = serde_json::json!({"direction": direction.word(), "checksum": sum, "indexes": indexes});
+            ("started", Some(part), None, details)
         }
         Happening::Done { part, checksum } => {
             let details = serde_json::json!({"direction": direction.word(), "checksum": checksum.as_str()});
             ("statement_done", Some(part), None, details)
         }
-        Happening::Failed(error) => ("failed", None, Some(error), serde_json::json!({"direction": direction.word()})),
+        Happening::Failed { error, end } => {
+            let details = serde_json::json!({"direction": direction.word(), "ended": end == End::Known});
+            ("failed", None, Some(error), details)
+        }
     };
     let query = sqlx::query(
         "INSERT INTO llmhub.migration_event (kind, version, name, statement, error, details, run_id, xid, os_user, host, \

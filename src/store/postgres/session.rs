@@ -124,6 +124,12 @@ impl Session {
         self.simple(settings).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
     }
 
+    /// After [`Self::settle_down`]: no lock is worth more than a second any more.
+    pub(in crate::store) async fn hurry(&mut self) -> Result<(), StoreError> {
+        let hurry = self.simple("SET lock_timeout = '1s'".to_owned()).await;
+        hurry.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    }
+
     /// Take back what [`Self::settle_down`] and foreign SQL have set.
     pub(in crate::store) async fn reset(&mut self) -> Result<(), StoreError> {
         let reset = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL".to_owned();
