@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod cut;
 pub mod hub;
+pub mod pgbouncer;
 pub mod places;
 pub mod postgres;
 pub mod raw_http;

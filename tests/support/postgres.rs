@@ -126,6 +126,12 @@ impl Database {
         connect(self.server, &self.name).await
     }
 
+    /// The same through another port, for a pooler in front of the server.
+    pub async fn connect_through(&self, port: u16) -> PgConnection {
+        let through = Server { host: "127.0.0.1".to_owned(), port, ..self.server.clone() };
+        connect(&through, &self.name).await
+    }
+
     /// Run SQL as the superuser.
     pub async fn sql(&self, sql: &str) {
         let mut connection = self.connect().await;
@@ -166,6 +172,7 @@ async fn connect(server: &Server, database: &str) -> PgConnection {
         .username(&server.superuser)
         .password(&server.password)
         .database(database)
+        .extra_float_digits(None)
         .ssl_mode(PgSslMode::Disable);
     options.connect().await.unwrap_or_else(|error| panic!("cannot connect to the tests' own server: {error}"))
 }
@@ -209,9 +216,7 @@ impl Cluster {
     pub fn start() -> Self {
         let user = unprivileged_user();
         let folder = tempfile::Builder::new().prefix("llmhub-pg-").tempdir().expect("a temporary folder").keep();
-        if let Some((_, uid, gid)) = &user {
-            chown(&folder, Some(*uid), Some(*gid)).expect("handing the folder to the server's user");
-        }
+        hand_over(&folder, &user);
         let cluster = Self { folder, user, port: free_port() };
         let options =
             ["--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", "--auth=trust", "-D", "data"];
@@ -227,9 +232,7 @@ impl Cluster {
             user: self.user.clone(),
             port: free_port(),
         };
-        if let Some((_, uid, gid)) = &self.user {
-            chown(&standby.folder, Some(*uid), Some(*gid)).expect("handing the folder to the server's user");
-        }
+        hand_over(&standby.folder, &standby.user);
         let port = self.port.to_string();
         let options = [
             "-h",
@@ -335,9 +338,7 @@ fn start_cluster() -> Server {
     let password_file = folder.join("password");
     std::fs::write(&password_file, CANARY_PASSWORD).expect("the password file");
     for path in [&folder, &password_file] {
-        if let Some((_, uid, gid)) = &user {
-            chown(path, Some(*uid), Some(*gid)).expect("handing the data folder to the server's user");
-        }
+        hand_over(path, &user);
     }
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("folder mode");
     let data = folder.join("data");
@@ -444,6 +445,13 @@ pub fn unprivileged_user() -> Option<(String, u32, u32)> {
         Some((name.to_owned(), fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     Some(find("postgres").or_else(|| find("nobody")).expect("a user `postgres` or `nobody` to run the server as"))
+}
+
+/// Let a server's user have a file or folder.
+pub fn hand_over(path: &Path, user: &Option<(String, u32, u32)>) {
+    if let Some((_, uid, gid)) = user {
+        chown(path, Some(*uid), Some(*gid)).expect("handing a file to the server's user");
+    }
 }
 
 pub fn as_user(user: &Option<(String, u32, u32)>, program: &Path) -> Command {
