@@ -163,7 +163,7 @@ fn pass_on(state: &State, client: &mut TcpStream, server: &mut TcpStream, after:
             return;
         }
         let message = match head.first() {
-            Some(b'Q') => Message::Question { commit: body.starts_with(b"COMMIT") },
+            Some(b'Q') => Message::Question { commit: commits(&body) },
             Some(b'S' | b'c') if greeted => Message::Question { commit: false },
             _ => Message::Other,
         };
@@ -192,6 +192,11 @@ fn pass_on(state: &State, client: &mut TcpStream, server: &mut TcpStream, after:
             return state.kill();
         }
     }
+}
+
+/// Whether a simple query ends a transaction with success, alone or as the last of several statements.
+fn commits(query: &[u8]) -> bool {
+    query.starts_with(b"COMMIT") || query.windows(15).any(|bytes| bytes == b"COMMIT; SELECT ")
 }
 
 /// From the server to the client, as it comes.

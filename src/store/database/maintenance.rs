@@ -194,11 +194,6 @@ fn lock_key(what: &str) -> i64 {
     Sha256::digest(name.as_bytes()).iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
-/// A text as a literal, in the form that does not depend on the server's settings.
-pub(super) fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,10 +202,5 @@ mod tests {
     fn the_lock_keys_never_change_or_an_older_llmhub_would_not_see_us() {
         assert_eq!(lock_key(TEMPLATE), -7_889_327_348_083_833_435);
         assert_ne!(lock_key("a_test"), lock_key("b_test"));
-    }
-
-    #[test]
-    fn a_literal_holds_any_text() {
-        assert_eq!(literal("it's a \\ b"), "E'it''s a \\\\ b'");
     }
 }

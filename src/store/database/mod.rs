@@ -11,6 +11,7 @@ mod engine;
 mod fingerprint;
 mod history;
 mod ledger;
+mod literal;
 mod lock;
 mod loss;
 mod maintenance;

@@ -8,7 +8,8 @@ use crate::store::StoreError;
 use crate::store::postgres::Target;
 
 use super::apply::{Wanted, apply};
-use super::maintenance::{Grip, literal, unfinished};
+use super::literal::literal;
+use super::maintenance::{Grip, unfinished};
 use super::seed::{Effect, quote, seed};
 use super::test_database::{Recipe, TestServer, verify};
 

@@ -11,7 +11,8 @@ use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
 use super::ledger;
-use super::maintenance::{Grip, Listed, Maintenance, literal, unfinished};
+use super::literal::literal;
+use super::maintenance::{Grip, Listed, Maintenance, unfinished};
 use super::run::Run;
 use super::seed::{present, quote};
 use super::template;

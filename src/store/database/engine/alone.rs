@@ -8,7 +8,7 @@ use crate::store::database::record::{self, End, Happening, Stamp};
 use crate::store::database::run::Undecided;
 use crate::store::database::sql_error::Complaint;
 use crate::store::database::watch::Event;
-use crate::store::postgres::{After, Failure, commit_in_place};
+use crate::store::postgres::Failure;
 
 impl Engine<'_> {
     /// A part outside of any transaction.
@@ -79,13 +79,10 @@ impl Engine<'_> {
         let checksum = job.phases.all().get(part).map(Phase::checksum);
         let checksum = checksum.as_ref();
         let work = self.begin().await?;
-        let stamp = Stamp { id: &self.id, run: self.run, transaction: Some(&work.transaction) };
+        let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
         let happening = Happening::Started { part, checksum, indexes: before };
-        record::happened(&mut self.worker, job.subject(), happening, stamp).await?;
-        if commit_in_place(&mut self.worker, self.target, &work.transaction, &job.label()).await? == After::Lost {
-            self.worker = Self::open_worker(self.target, &self.id).await?;
-        }
-        Ok(())
+        let record = record::happened(job.subject(), happening, stamp);
+        self.close_record(&work.transaction, &record, &job.label()).await
     }
 
     async fn alone_failed(
