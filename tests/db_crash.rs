@@ -19,11 +19,11 @@ use crate::support::strike::{MOMENTS, Moment, Strike};
 const MIGRATIONS: [(&str, &str); 20] = [
     (
         "01_tables",
-        "CREATE TABLE a (id int PRIMARY KEY, t text NOT NULL DEFAULT '');\nCREATE TABLE b (id bigint GENERATED ALWAYS AS IDENTITY, a int REFERENCES a, n numeric);",
+        "CREATE TABLE a (id int PRIMARY KEY, t text NOT NULL DEFAULT '');\nCREATE TABLE b (id bigint, a int REFERENCES a, n numeric);",
     ),
     (
         "02_seed",
-        "INSERT INTO a SELECT n, 'row ' || n FROM generate_series(1, 500) n;\nINSERT INTO b (a, n) SELECT id, id * 2 FROM a;",
+        "INSERT INTO a SELECT n, 'row ' || n FROM generate_series(1, 500) n;\nINSERT INTO b SELECT id, id, id * 2 FROM a;",
     ),
     ("03_index", "CREATE INDEX CONCURRENTLY a_t_idx ON a (t);"),
     ("04_unnamed", "CREATE INDEX CONCURRENTLY ON b (a);"),

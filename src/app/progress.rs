@@ -78,10 +78,10 @@ impl Watch for Progress {
                 self.ui.progress(&format!("{} {seconds:.1} s{waits}{}", line.migration, line.statement));
             }
             Event::Again { blocked, pause } => {
-                if !line.told {
+                // Whoever was too quick to be seen is told of at the next try.
+                if let (false, Some(blocked)) = (line.told, blocked) {
                     line.told = true;
-                    let who = blocked.map_or_else(|| "somebody".to_owned(), ToString::to_string);
-                    self.ui.note(&format!("{} waits for a lock: {who}", line.migration));
+                    self.ui.note(&format!("{} waits for a lock: {blocked}", line.migration));
                 }
                 self.ui.progress(&format!("{} tries again in {:.1} s", line.migration, pause.as_secs_f64()));
             }

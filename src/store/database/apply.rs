@@ -90,6 +90,7 @@ async fn apply_locked(
     let before = engine.ledger().await?;
     let mut jobs = pending(set, &before, wanted)?;
     engine.proofread(&jobs).await?;
+    engine.create_ledger(&before).await?;
     prepare(&mut jobs);
     let mut applied = Vec::with_capacity(jobs.len());
     for (number, job) in jobs.iter().enumerate() {

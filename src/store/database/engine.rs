@@ -6,6 +6,7 @@
 
 mod alone;
 mod job;
+mod opening;
 mod proofread;
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::store::postgres::{After, Durability, Failure, Mark, Pace, Session, Ta
 pub(super) use self::job::{Job, Look, Looks, More};
 use super::fingerprint;
 use super::ledger::{self, Ledger, Unfinished};
-use super::lock::{Purpose, RunLock, wait_for};
+use super::lock::{Purpose, RunLock};
 use super::observe::Observer;
 use super::record::{self, End, Entry, Happening, Schemas, Stamp};
 use super::run::{Run, RunId, jittered};
@@ -44,7 +45,7 @@ pub(super) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Take the lock, wait for the remains of a dead run, and see to it that there is a ledger.
+    /// Take the lock, and wait for the remains of a dead run. Nothing is written yet.
     pub(super) async fn start(target: &'a Target, run: &'a Run<'a>) -> Result<Self, StoreError> {
         let id = RunId::random()?;
         let lock = RunLock::take(target, &id, run).await?;
@@ -58,22 +59,6 @@ impl<'a> Engine<'a> {
                 Err(error)
             }
         }
-    }
-
-    async fn get_ready(target: &Target, run: &Run<'_>, id: &RunId) -> Result<Session, StoreError> {
-        let mut worker = Self::open_worker(target, id).await?;
-        let transaction = worker.begin_write(Pace::Quick).await?;
-        wait_for(&mut worker, Purpose::Worker, run).await?;
-        record::ensure(&mut worker).await?;
-        match close(&mut worker, target, &transaction, ("SELECT 1", Durability::Now), "the ledger").await? {
-            Ok(After::Alive) => Ok(worker),
-            Ok(After::Lost) => Self::open_worker(target, id).await,
-            Err(refused) => Err(refused.into_store_error(worker.place())),
-        }
-    }
-
-    async fn open_worker(target: &Target, id: &RunId) -> Result<Session, StoreError> {
-        Session::open_as(target, &format!("llmhub-db worker {}", id.as_str())).await
     }
 
     pub(super) fn id(&self) -> &RunId {
@@ -349,6 +334,7 @@ impl<'a> Engine<'a> {
                 entry.name
             )));
         }
+        self.create_ledger(&ledger).await?;
         let work = self.begin().await?;
         let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
         let records = migrations
