@@ -171,7 +171,9 @@ fn a_run_that_is_killed_at_any_question_is_finished_by_the_next_one() {
     // Each number and each moment in a long run; a spread of both in a short one.
     let long = rounds(0, 1) == 1;
     let rounds: Vec<(u64, Moment)> = if long {
-        (1..=questions).flat_map(|at| MOMENTS.map(|moment| (at, moment))).collect()
+        // In strides, so that one that is cut short has seen all of it.
+        let strided = (0..37).flat_map(|first| (1 + first..=questions).step_by(37));
+        strided.flat_map(|at| MOMENTS.map(|moment| (at, moment))).collect()
     } else {
         let spread = (0..40).map(|n| (1 + n * (questions - 1) / 39, MOMENTS[usize::try_from(n % 3).unwrap()]));
         spread.collect()
@@ -249,7 +251,8 @@ pub fn reached(database: &Database, word: &str) {
     let begun = Instant::now();
     let query = format!(
         "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
-         AND application_name LIKE 'llmhub-db worker%' AND query LIKE '%{word}%'"
+         AND application_name LIKE 'llmhub-db worker%' AND query ~ '^(SELECT|CREATE INDEX)' \
+         AND query LIKE '%{word}%'"
     );
     while block_on(database.lines(&query)).is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(20), "`{word}` is never reached");

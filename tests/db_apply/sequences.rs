@@ -70,13 +70,12 @@ impl Model {
         if to.is_some_and(|to| !self.files.contains_key(&to)) {
             return 4;
         }
-        let mut ran = 0;
-        for number in self.pending().into_iter().filter(|number| to.is_none_or(|to| *number <= to)) {
+        let wanted = self.pending().into_iter().filter(|number| to.is_none_or(|to| *number <= to));
+        for (ran, number) in wanted.enumerate() {
             if self.exists(number) {
                 return if ran == 0 { 7 } else { 10 };
             }
             self.ledger.push((number, self.files[&number].variant));
-            ran += 1;
         }
         0
     }
