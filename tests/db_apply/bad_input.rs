@@ -77,7 +77,9 @@ fn a_database_that_is_not_there_refuses_or_is_read_only_is_told_apart() {
         block_on(database.lines("SELECT nspname::text FROM pg_namespace WHERE nspname = 'llmhub'")),
         [] as [&str; 0]
     );
-    block_on(database.sql(&format!("ALTER DATABASE {} OWNER TO postgres; DROP ROLE {role}", database.name)));
+    block_on(
+        database.sql(&format!("ALTER DATABASE {} OWNER TO {}; DROP ROLE {role}", database.name, server.superuser)),
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::postgres::{CANARY_PASSWORD, Server, as_user, free_port, hand_over, unprivileged_user};
+use super::postgres::{Server, as_user, free_port, hand_over, unprivileged_user};
 
 const INSTALL: &str = "no pgbouncer found: `apt-get install pgbouncer`";
 
@@ -33,7 +33,7 @@ impl PgBouncer {
             folder.join("log").display()
         );
         std::fs::write(folder.join("config"), config).expect("its configuration");
-        let users = format!("\"{}\" \"{CANARY_PASSWORD}\"\n", server.superuser);
+        let users = format!("\"{}\" \"{}\"\n", server.superuser, server.password);
         std::fs::write(folder.join("users"), users).expect("its users");
         for path in [folder.clone(), folder.join("config"), folder.join("users")] {
             hand_over(&path, &user);

@@ -30,7 +30,7 @@ pub struct Server {
     pub host: String,
     pub port: u16,
     pub superuser: String,
-    password: String,
+    pub password: String,
     /// The socket's directory, for a private cluster; `certificate` in it is the server's, for the name `localhost` only.
     pub socket: Option<PathBuf>,
 }
