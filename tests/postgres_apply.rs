@@ -330,3 +330,29 @@ async fn nobody_reads_the_ledger_who_was_not_given_the_right() {
     assert_eq!(applied(&virgin.target()).await.unwrap(), []);
     database.sql(&format!("DROP ROLE {role}")).await;
 }
+
+#[tokio::test]
+async fn a_long_run_shares_transactions_and_still_means_what_one_by_one_would() {
+    let database = Database::empty();
+    let mut migrations: Vec<Migration> =
+        (1..=60).map(|number| migration(&number.to_string(), &format!("CREATE TABLE t{number} (id int);"))).collect();
+    // Each of these fails beside the one before it, in one transaction.
+    migrations[9] = migration("10", "CREATE TYPE e AS ENUM ('a');");
+    migrations[10] = migration("11", "ALTER TYPE e ADD VALUE 'b';");
+    migrations[11] = migration("12", "CREATE TABLE t12 (v e); INSERT INTO t12 VALUES ('b'); SET search_path = '';");
+    migrations[19] = migration("20", "CREATE INDEX CONCURRENTLY t1_id ON t1 (id);");
+    migrations[39] = migration("40", "INSERT INTO t1 VALUES ('x');");
+    let done = apply(&database.target(), &migrations, &run()).await.unwrap();
+    assert_eq!((done.applied.len(), done.current.as_deref()), (39, Some("39")));
+    let failed = done.failed.unwrap();
+    assert!(failed.error.to_string().starts_with("40_test.up.sql:1:24: "), "{}", failed.error);
+    migrations[39] = migration("40", "INSERT INTO t1 VALUES (1);");
+    let done = apply(&database.target(), &migrations, &run()).await.unwrap();
+    assert!(done.failed.is_none());
+    assert_eq!((done.applied.len(), applied(&database.target()).await.unwrap().len()), (21, 60));
+    let events = "SELECT kind || ' ' || count(*) FROM llmhub.migration_event GROUP BY kind ORDER BY kind";
+    assert_eq!(database.lines(events).await, ["applied 60", "failed 1", "started 1"]);
+    let transactions = "SELECT (count(DISTINCT xid) < 40)::text FROM llmhub.migration";
+    assert_eq!(database.lines(transactions).await, ["true"]);
+    assert_eq!(database.lines("SELECT count(*)::text FROM pg_tables WHERE tablename ~ '^t[0-9]+$'").await, ["56"]);
+}

@@ -3,16 +3,17 @@
 //! It is reported as done after another connection has seen the rows. A rehearsal runs the same statements and takes all of
 //! it back.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::domain::migrations::{Direction, Numbering, Problem, Recorded, Set, Version};
 use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
-use super::engine::{Engine, Job, Look, Looks, More};
+use super::engine::{Batch, Engine, Job, Look, Looks};
 use super::ledger::{Ledger, ledger};
 use super::run::{Ran, Run, RunId};
-use super::watch::Event;
 
 /// What to apply.
 #[derive(Clone, Debug, Default)]
@@ -92,28 +93,43 @@ async fn apply_locked(
     engine.proofread(&jobs).await?;
     engine.create_ledger(&before).await?;
     prepare(&mut jobs);
-    let mut applied = Vec::with_capacity(jobs.len());
-    for (number, job) in jobs.iter().enumerate() {
-        let (version, name) = (job.migration.version.as_str(), job.migration.name.as_str());
-        let (number, of, direction) = (number + 1, jobs.len(), Direction::Up);
-        run.watch.see(Event::Migration { version, name, number, of, direction });
-        if let Some(at) = job.phases.own_transaction() {
-            let text = format!(
-                "{}:{at}: its own BEGIN and COMMIT are left out: the transaction is llmhub's",
-                job.script.file()
-            );
-            run.watch.see(Event::Note(&text));
-        }
-        let (version, name) = (version.to_owned(), name.to_owned());
-        match engine.finish(job, before.unfinished(&job.migration.version)).await {
-            Ok(spent) => {
-                let duration_ms = i64::try_from(spent.as_millis()).unwrap_or(i64::MAX);
-                applied.push(Ran { version, name, duration_ms });
+    let mut applied: Vec<Ran> = Vec::with_capacity(jobs.len());
+    // Those before this one are run one by one, since together they failed.
+    let mut alone_until = 0;
+    while let Some(job) = jobs.get(applied.len()) {
+        let number = applied.len();
+        let sociable =
+            jobs.iter().skip(number).take_while(|job| job.is_sociable() && before.unfinished.is_empty()).count();
+        if sociable > 1 && number >= alone_until && !run.stop.is_asked() {
+            let batch = jobs.get(number..number + sociable).unwrap_or_default();
+            match engine.batch(batch).await {
+                Ok(Batch::Stands(durations)) => {
+                    applied.extend(batch.iter().zip(durations).map(|(job, took)| ran(job, took)));
+                    continue;
+                }
+                Ok(Batch::Undone(count)) => alone_until = number + count,
+                Err(error) => return Ok((applied, Some(failed(job, error)))),
             }
-            Err(error) => return Ok((applied, Some(Failed { version, name, error }))),
+        }
+        engine.tell_job(job);
+        match engine.finish(job, before.unfinished(&job.migration.version)).await {
+            Ok(took) => applied.push(ran(job, took)),
+            Err(error) => return Ok((applied, Some(failed(job, error)))),
         }
     }
     Ok((applied, None))
+}
+
+fn ran(job: &Job<'_>, took: Duration) -> Ran {
+    Ran {
+        version: job.migration.version.to_string(),
+        name: job.migration.name.clone(),
+        duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+fn failed(job: &Job<'_>, error: StoreError) -> Failed {
+    Failed { version: job.migration.version.to_string(), name: job.migration.name.clone(), error }
 }
 
 /// Up to so many migrations the schema is looked at between any two; in a longer run only before the first and after the last,
@@ -126,7 +142,7 @@ fn prepare(jobs: &mut [Job<'_>]) {
         let (first, last) = (number == 0, number + 1 == count);
         let look = |end: bool| if count <= LOOKS || end { Look::Yes } else { Look::No };
         job.look = Looks { before: look(first), after: look(last) };
-        job.more = if last { More::None } else { More::Follow };
+        (job.number, job.of) = (number + 1, count);
     }
 }
 

@@ -5,6 +5,7 @@
 //! announcement from which the next run finds out (migrations.md 2, 4.5, 4.6).
 
 mod alone;
+mod batch;
 mod job;
 mod opening;
 mod proofread;
@@ -18,7 +19,8 @@ use crate::domain::schema::{Fingerprint, diff};
 use crate::store::StoreError;
 use crate::store::postgres::{After, Durability, Failure, Mark, Pace, Session, Target, Transaction, Work, close};
 
-pub(super) use self::job::{Job, Look, Looks, More};
+pub(super) use self::batch::Batch;
+pub(super) use self::job::{Job, Look, Looks};
 use super::fingerprint;
 use super::ledger::{self, Ledger, Unfinished};
 use super::lock::{Purpose, RunLock};
@@ -188,10 +190,7 @@ impl<'a> Engine<'a> {
             _ => None,
         };
         let records = self.records(job, part, record, took, &work.transaction, schema.as_ref())?;
-        let durability = match record {
-            Record::End { .. } if job.more == More::Follow && job.phases.is_transactional() => Durability::WithTheNext,
-            Record::End { .. } | Record::Part => Durability::Now,
-        };
+        let durability = job.durability();
         match close(&mut self.worker, self.target, &work.transaction, (&records, durability), &job.label()).await? {
             Ok(After::Alive) => {}
             Ok(After::Lost) => self.worker = Self::open_worker(self.target, &self.id).await?,
@@ -290,6 +289,18 @@ impl<'a> Engine<'a> {
             )));
         }
         Ok(work)
+    }
+
+    /// Tell that a migration begins.
+    pub(super) fn tell_job(&self, job: &Job<'_>) {
+        let (version, name) = (job.migration.version.as_str(), job.migration.name.as_str());
+        let (number, of, direction) = (job.number, job.of, job.direction);
+        self.run.watch.see(Event::Migration { version, name, number, of, direction });
+        if let Some(at) = job.phases.own_transaction() {
+            let file = job.script.file();
+            let text = format!("{file}:{at}: its own BEGIN and COMMIT are left out: the transaction is llmhub's");
+            self.run.watch.see(Event::Note(&text));
+        }
     }
 
     fn tell(&self, job: &Job<'_>, statement: &Statement<'_>) {

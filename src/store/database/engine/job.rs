@@ -4,6 +4,7 @@ use crate::domain::migrations::{Alone, Direction, Migration, Phase, Phases, Scri
 use crate::domain::schema::{Fingerprint, Level};
 use crate::store::StoreError;
 use crate::store::database::ledger::Unfinished;
+use crate::store::postgres::Durability;
 
 /// One migration to be run, one way.
 pub(in crate::store::database) struct Job<'a> {
@@ -13,7 +14,9 @@ pub(in crate::store::database) struct Job<'a> {
     pub(in crate::store::database) script: &'a Script,
     pub(in crate::store::database) phases: Phases<'a>,
     pub(in crate::store::database) look: Looks,
-    pub(in crate::store::database) more: More,
+    /// Its number in the run, from 1, and how many there are.
+    pub(in crate::store::database) number: usize,
+    pub(in crate::store::database) of: usize,
     /// The schema that must be there at its end, and how exactly.
     pub(in crate::store::database) expected: Option<(&'a Fingerprint, Level)>,
     /// Why it is known that its down gives back the schema, as JSON.
@@ -35,14 +38,6 @@ pub(in crate::store::database) enum Look {
     Yes,
 }
 
-/// Whether the run goes on with another migration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::store::database) enum More {
-    #[default]
-    None,
-    Follow,
-}
-
 impl<'a> Job<'a> {
     /// Forward.
     pub(in crate::store::database) fn up(migration: &'a Migration) -> Result<Self, StoreError> {
@@ -57,8 +52,19 @@ impl<'a> Job<'a> {
     ) -> Result<Self, StoreError> {
         let phases = script.phases();
         let phases = phases.map_err(|error| StoreError::Refused(format!("{error}; nothing was written")))?;
-        let (look, more) = (Looks::default(), More::None);
-        Ok(Self { direction, migration, script, phases, look, more, expected: None, proof: None })
+        let look = Looks::default();
+        Ok(Self { direction, migration, script, phases, look, number: 1, of: 1, expected: None, proof: None })
+    }
+
+    /// Whether it may share its transaction with others of the run: nothing of it stands alone, and nobody looks at the schema
+    /// around it.
+    pub(in crate::store::database) fn is_sociable(&self) -> bool {
+        self.phases.is_transactional() && self.look.before == Look::No && self.look.after == Look::No
+    }
+
+    /// Whether a commit of it may leave the flush to a later one.
+    pub(in crate::store::database) fn durability(&self) -> Durability {
+        if self.number < self.of && self.phases.is_transactional() { Durability::WithTheNext } else { Durability::Now }
     }
 
     pub(in crate::store::database) fn label(&self) -> String {
