@@ -5,7 +5,9 @@
 
 mod architecture;
 mod contract;
+mod db_apply;
 mod db_backup;
+mod db_crash;
 mod db_layouts;
 mod db_rollback;
 mod db_schema;

@@ -7,6 +7,8 @@ use crate::domain::migrations::Direction;
 use crate::store::database::{Event, Watch};
 use crate::ui::Ui;
 
+/// When a statement that waits is worth a line in a log.
+const LONG: Duration = Duration::from_millis(700);
 /// How often the line is drawn for statements that are over at once.
 const REDRAW: Duration = Duration::from_millis(50);
 
@@ -66,15 +68,20 @@ impl Watch for Progress {
                 self.ui.progress(&format!("{}{}", line.migration, line.statement));
             }
             Event::Still { elapsed, blocked } => {
+                // A statement that stands in the queue for as long as it takes: a log must show why nothing moves.
+                if let (false, Some(blocked)) = (line.told || elapsed < LONG, blocked) {
+                    line.told = true;
+                    self.ui.note(&format!("{} waits for a lock: {blocked}", line.migration));
+                }
                 let waits = blocked.map(|blocked| format!(", waits for {blocked}")).unwrap_or_default();
                 let seconds = elapsed.as_secs_f64();
                 self.ui.progress(&format!("{} {seconds:.1} s{waits}{}", line.migration, line.statement));
             }
             Event::Again { blocked, pause } => {
-                if !line.told {
+                // Whoever was too quick to be seen is told of at the next try.
+                if let (false, Some(blocked)) = (line.told, blocked) {
                     line.told = true;
-                    let who = blocked.map_or_else(|| "somebody".to_owned(), ToString::to_string);
-                    self.ui.note(&format!("{} waits for a lock: {who}", line.migration));
+                    self.ui.note(&format!("{} waits for a lock: {blocked}", line.migration));
                 }
                 self.ui.progress(&format!("{} tries again in {:.1} s", line.migration, pause.as_secs_f64()));
             }

@@ -4,7 +4,9 @@
 pub mod cli;
 pub mod cut;
 pub mod hub;
+pub mod pgbouncer;
 pub mod places;
 pub mod postgres;
 pub mod raw_http;
 pub mod shapes;
+pub mod strike;

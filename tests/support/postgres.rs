@@ -30,7 +30,7 @@ pub struct Server {
     pub host: String,
     pub port: u16,
     pub superuser: String,
-    password: String,
+    pub password: String,
     /// The socket's directory, for a private cluster; `certificate` in it is the server's, for the name `localhost` only.
     pub socket: Option<PathBuf>,
 }
@@ -106,7 +106,12 @@ impl Database {
         format!("postgres://{user}:{password}@{host}:{port}/{}", self.name)
     }
 
-    /// The same through another port of this machine, for a proxy in front of the server.
+    /// The superuser's URL through another port of this machine, for a proxy in front of the server.
+    pub fn url_through(&self, port: u16) -> String {
+        self.url_for(&self.server.superuser, &self.server.password, "127.0.0.1", port)
+    }
+
+    /// The same, as the library opens it.
     pub fn target_through(&self, port: u16) -> Target {
         target(&self.url_for(&self.server.superuser, &self.server.password, "127.0.0.1", port))
     }
@@ -119,6 +124,12 @@ impl Database {
     /// A connection of the test itself.
     pub async fn connect(&self) -> PgConnection {
         connect(self.server, &self.name).await
+    }
+
+    /// The same through another port, for a pooler in front of the server.
+    pub async fn connect_through(&self, port: u16) -> PgConnection {
+        let through = Server { host: "127.0.0.1".to_owned(), port, ..self.server.clone() };
+        connect(&through, &self.name).await
     }
 
     /// Run SQL as the superuser.
@@ -161,6 +172,7 @@ async fn connect(server: &Server, database: &str) -> PgConnection {
         .username(&server.superuser)
         .password(&server.password)
         .database(database)
+        .extra_float_digits(None)
         .ssl_mode(PgSslMode::Disable);
     options.connect().await.unwrap_or_else(|error| panic!("cannot connect to the tests' own server: {error}"))
 }
@@ -192,6 +204,116 @@ fn outside_server(url: &str) -> Server {
     }
 }
 
+/// A private cluster of one test, which may stop it; gone with the value.
+pub struct Cluster {
+    folder: PathBuf,
+    user: Option<(String, u32, u32)>,
+    port: u16,
+}
+
+impl Cluster {
+    /// Start one on a free port.
+    pub fn start() -> Self {
+        let user = unprivileged_user();
+        let folder = tempfile::Builder::new().prefix("llmhub-pg-").tempdir().expect("a temporary folder").keep();
+        hand_over(&folder, &user);
+        let cluster = Self { folder, user, port: free_port() };
+        let options =
+            ["--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", "--auth=trust", "-D", "data"];
+        cluster.tool("initdb", &options);
+        cluster.start_again();
+        cluster
+    }
+
+    /// A copy that follows this one and takes no writes.
+    pub fn standby(&self) -> Self {
+        let standby = Self {
+            folder: tempfile::Builder::new().prefix("llmhub-pg-").tempdir().expect("a folder").keep(),
+            user: self.user.clone(),
+            port: free_port(),
+        };
+        hand_over(&standby.folder, &standby.user);
+        let port = self.port.to_string();
+        let options = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+            "-D",
+            "data",
+            "-R",
+            "--no-sync",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+        ];
+        standby.tool("pg_basebackup", &options);
+        standby.start_again();
+        standby
+    }
+
+    /// Its database `postgres`, for the superuser.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Lines of text from a query of one text column.
+    pub async fn lines(&self, sql: &str) -> Vec<String> {
+        let options = PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(self.port)
+            .username("postgres")
+            .database("postgres")
+            .ssl_mode(PgSslMode::Disable);
+        let mut connection = options.connect().await.unwrap_or_else(|error| panic!("{error}"));
+        let rows: Result<Vec<String>, _> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+        connection.close().await.ok();
+        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// As a crash would.
+    pub fn stop_immediately(&self) {
+        self.tool("pg_ctl", &["-D", "data", "-m", "immediate", "-w", "stop"]);
+    }
+
+    /// Start it, or start it again with the same data on the same port.
+    pub fn start_again(&self) {
+        let options = format!(
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=16MB -c max_connections=50",
+            self.port,
+            self.folder.display()
+        );
+        self.tool("pg_ctl", &["-D", "data", "-w", "-s", "-l", "log", "-o", &options, "start"]);
+    }
+
+    fn tool(&self, program: &str, arguments: &[&str]) {
+        let mut command = as_user(&self.user, &binaries().join(program));
+        // Not captured: the server would keep the pipes open.
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let status = command.status().unwrap_or_else(|error| panic!("{program}: {error}"));
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        assert!(status.success(), "{program} {arguments:?}: {status}\n{log}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let mut stop = as_user(&self.user, &binaries().join("pg_ctl"));
+        stop.args(["-D", "data", "-m", "immediate", "-w", "stop"]).current_dir(&self.folder);
+        // One that is stopped already is as well.
+        drop(stop.stdout(Stdio::null()).stderr(Stdio::null()).status());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
 /// The folder of the newest installed server, else what `PATH` finds.
 pub fn binaries() -> PathBuf {
     let mut installed: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
@@ -216,9 +338,7 @@ fn start_cluster() -> Server {
     let password_file = folder.join("password");
     std::fs::write(&password_file, CANARY_PASSWORD).expect("the password file");
     for path in [&folder, &password_file] {
-        if let Some((_, uid, gid)) = &user {
-            chown(path, Some(*uid), Some(*gid)).expect("handing the data folder to the server's user");
-        }
+        hand_over(path, &user);
     }
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("folder mode");
     let data = folder.join("data");
@@ -308,13 +428,13 @@ fn is_ready(data: &Path) -> bool {
     false
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its number").port()
 }
 
 /// The server refuses to run as root: then the user `postgres`, else `nobody`.
-fn unprivileged_user() -> Option<(String, u32, u32)> {
+pub fn unprivileged_user() -> Option<(String, u32, u32)> {
     if std::fs::metadata("/proc/self").map(|me| me.uid()).unwrap_or(1) != 0 {
         return None;
     }
@@ -327,7 +447,14 @@ fn unprivileged_user() -> Option<(String, u32, u32)> {
     Some(find("postgres").or_else(|| find("nobody")).expect("a user `postgres` or `nobody` to run the server as"))
 }
 
-fn as_user(user: &Option<(String, u32, u32)>, program: &Path) -> Command {
+/// Let a server's user have a file or folder.
+pub fn hand_over(path: &Path, user: &Option<(String, u32, u32)>) {
+    if let Some((_, uid, gid)) = user {
+        chown(path, Some(*uid), Some(*gid)).expect("handing a file to the server's user");
+    }
+}
+
+pub fn as_user(user: &Option<(String, u32, u32)>, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C");
     if let Some((_, uid, gid)) = user {

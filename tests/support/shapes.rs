@@ -90,7 +90,9 @@ pub struct Event {
 }
 
 /// Null is a value, absence is a mistake.
-fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(d: D) -> std::result::Result<Option<T>, D::Error> {
+pub fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    d: D,
+) -> std::result::Result<Option<T>, D::Error> {
     Option::deserialize(d)
 }
 

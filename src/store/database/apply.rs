@@ -91,6 +91,7 @@ async fn apply_locked(
     let before = engine.ledger().await?;
     let mut jobs = pending(set, &before, wanted)?;
     engine.proofread(&jobs).await?;
+    engine.create_ledger(&before).await?;
     prepare(&mut jobs);
     let mut applied: Vec<Ran> = Vec::with_capacity(jobs.len());
     // Those before this one are run one by one, since together they failed.

@@ -7,6 +7,7 @@
 mod alone;
 mod batch;
 mod job;
+mod opening;
 mod proofread;
 
 use std::time::Duration;
@@ -23,10 +24,10 @@ pub use self::job::Change;
 pub(super) use self::job::{Job, Look, Looks};
 use super::fingerprint;
 use super::ledger::{self, Ledger, Unfinished};
-use super::lock::{Purpose, RunLock, wait_for};
+use super::lock::{Purpose, RunLock};
 use super::observe::Observer;
-use super::record::{self, Entry, Happening, Schemas, Stamp};
-use super::run::{Run, RunId};
+use super::record::{self, End, Entry, Happening, Schemas, Stamp};
+use super::run::{Run, RunId, jittered};
 use super::sql_error::{Complaint, is_lock};
 use super::watch::{Blocked, Event};
 
@@ -38,6 +39,8 @@ pub(super) struct Engine<'a> {
     lock: RunLock,
     worker: Session,
     observer: Observer,
+    /// Whether a part outside of a transaction was begun whose end is not known.
+    end: End,
     /// When the lock was last seen to be held.
     checked: Instant,
     /// The schema after the migration before this one, if it was looked at.
@@ -45,36 +48,20 @@ pub(super) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Take the lock, wait for the remains of a dead run, and see to it that there is a ledger.
+    /// Take the lock, and wait for the remains of a dead run. Nothing is written yet.
     pub(super) async fn start(target: &'a Target, run: &'a Run<'a>) -> Result<Self, StoreError> {
         let id = RunId::random()?;
         let lock = RunLock::take(target, &id, run).await?;
         match Self::get_ready(target, run, &id).await {
             Ok(worker) => {
                 let (observer, checked) = (Observer::new(target), Instant::now());
-                Ok(Self { target, run, id, lock, worker, observer, checked, schema: None })
+                Ok(Self { target, run, id, lock, worker, observer, checked, schema: None, end: End::Known })
             }
             Err(error) => {
                 lock.release().await;
                 Err(error)
             }
         }
-    }
-
-    async fn get_ready(target: &Target, run: &Run<'_>, id: &RunId) -> Result<Session, StoreError> {
-        let mut worker = Self::open_worker(target, id).await?;
-        let transaction = worker.begin_write(Pace::Quick).await?;
-        wait_for(&mut worker, Purpose::Worker, run).await?;
-        record::ensure(&mut worker).await?;
-        match close(&mut worker, target, &transaction, ("SELECT 1", Durability::Now), "the ledger").await? {
-            Ok(After::Alive) => Ok(worker),
-            Ok(After::Lost) => Self::open_worker(target, id).await,
-            Err(refused) => Err(refused.into_store_error(worker.place())),
-        }
-    }
-
-    async fn open_worker(target: &Target, id: &RunId) -> Result<Session, StoreError> {
-        Session::open_as(target, &format!("llmhub-db worker {}", id.as_str())).await
     }
 
     pub(super) fn id(&self) -> &RunId {
@@ -97,6 +84,10 @@ impl<'a> Engine<'a> {
         job: &Job<'_>,
         unfinished: Option<&Unfinished>,
     ) -> Result<Duration, StoreError> {
+        self.end = match unfinished.and_then(|unfinished| unfinished.intent.as_ref()) {
+            Some(_) => End::Unknown,
+            None => End::Known,
+        };
         let outcome = self.parts(job, unfinished).await;
         if let Err(error) = &outcome {
             self.remember(job, error).await;
@@ -133,6 +124,7 @@ impl<'a> Engine<'a> {
                         Record::Part => Record::Part,
                     };
                     self.together(job, number, &[], record).await?;
+                    self.end = End::Known;
                 }
             }
             spent += started.elapsed();
@@ -337,8 +329,8 @@ impl<'a> Engine<'a> {
             self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;
             let transaction = self.worker.begin_write(Pace::Quick).await?;
             let stamp = Stamp { id: &self.id, run: self.run, transaction: &transaction };
-            let text = error.to_string();
-            let record = record::happened(job.subject(), Happening::Failed(&text), stamp);
+            let happening = Happening::Failed { error: &error.to_string(), end: self.end };
+            let record = record::happened(job.subject(), happening, stamp);
             self.close_record(&transaction, &record, "the history").await
         };
         if let Err(error) = remember.await {
@@ -357,6 +349,7 @@ impl<'a> Engine<'a> {
                 entry.name
             )));
         }
+        self.create_ledger(&ledger).await?;
         let work = self.begin().await?;
         let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
         let records = migrations
@@ -404,11 +397,4 @@ fn ended(job: &Job<'_>) -> StoreError {
          at the schema before going on",
         job.script.file()
     ))
-}
-
-/// Between half and all of a pause, so that rivals do not meet again.
-fn jittered(pause: Duration) -> Duration {
-    // Without randomness the pause itself is as good.
-    let share = getrandom::u32().map_or(1.0, |random| 0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0);
-    pause.mul_f64(share)
 }

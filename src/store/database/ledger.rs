@@ -43,6 +43,8 @@ pub struct Unfinished {
 pub struct Intent {
     /// Its number, from 0.
     pub part: usize,
+    /// Its checksum; an earlier llmhub did not write it down.
+    pub checksum: Option<String>,
     /// The indexes of the table before it, where it builds one.
     pub indexes: Vec<String>,
 }
@@ -152,13 +154,21 @@ async fn unfinished(session: &mut Session) -> Result<Vec<Unfinished>, StoreError
     let query = sqlx::query(
         "SELECT kind, version, name, statement, details->>'direction' AS direction, details->>'checksum' AS checksum, \
          ARRAY(SELECT jsonb_array_elements_text(details->'indexes')) AS indexes FROM llmhub.migration_event e \
-         WHERE kind IN ('started', 'statement_done') AND NOT EXISTS (SELECT 1 FROM llmhub.migration_event l \
+         WHERE (kind IN ('started', 'statement_done') OR kind = 'failed' AND details->>'ended' = 'true') AND NOT EXISTS (SELECT 1 FROM llmhub.migration_event l \
          WHERE l.version = e.version AND l.id > e.id AND l.kind IN ('applied', 'reverted', 'adopted', 'repaired')) \
          ORDER BY id",
     );
     let mut found: Vec<Unfinished> = Vec::new();
     for row in session.rows(query).await? {
         let (version, name) = (version(&row)?, row.try_get::<String, _>("name").map_err(wrong)?);
+        let kind: &str = row.try_get("kind").map_err(wrong)?;
+        if kind == "failed" {
+            // The server has said how it ended, so there is nothing to be found out.
+            if let Some(one) = found.iter_mut().find(|one| one.version == version) {
+                one.intent = None;
+            }
+            continue;
+        }
         let direction = match row.try_get::<&str, _>("direction").map_err(wrong)? {
             "down" => Direction::Down,
             _ => Direction::Up,
@@ -173,8 +183,9 @@ async fn unfinished(session: &mut Session) -> Result<Vec<Unfinished>, StoreError
         let (Some(one), Ok(part)) = (one, usize::try_from(row.try_get::<i32, _>("statement").map_err(wrong)?)) else {
             continue;
         };
-        if row.try_get::<&str, _>("kind").map_err(wrong)? == "started" {
-            one.intent = Some(Intent { part, indexes: row.try_get("indexes").map_err(wrong)? });
+        if kind == "started" {
+            let (checksum, indexes) = (row.try_get("checksum").map_err(wrong)?, row.try_get("indexes").map_err(wrong)?);
+            one.intent = Some(Intent { part, checksum, indexes });
         } else {
             one.intent = None;
             one.done.push(row.try_get("checksum").map_err(wrong)?);

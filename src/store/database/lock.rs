@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sqlx::Row;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{Postgres, Row};
 use tokio::time::{Instant, sleep};
 
 use crate::store::StoreError;
@@ -106,7 +108,7 @@ impl RunLock {
     }
 }
 
-/// Poll for a lock of the running transaction of `session`.
+/// Poll for a lock of the running transaction of `session`; the worker also waits for what a dead run left at work.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] naming the holder when patience ends.
@@ -117,10 +119,15 @@ pub(super) async fn wait_for(session: &mut Session, purpose: Purpose, run: &Run<
     loop {
         let query = sqlx::query("SELECT pg_try_advisory_xact_lock($1)").bind(purpose.key());
         let taken: Option<bool> = session.row(query).await?.and_then(|row| row.try_get(0).ok());
-        if taken == Some(true) {
-            return Ok(());
-        }
-        let holder = holder(session, purpose).await?;
+        let holder = match (taken, purpose) {
+            (Some(true), Purpose::Run) => return Ok(()),
+            // A statement outside of any transaction holds no lock of ours: a dead run's index may still be built.
+            (Some(true), Purpose::Worker) => match still_working(session).await? {
+                None => return Ok(()),
+                left => left,
+            },
+            _ => holder(session, purpose).await?,
+        };
         if Instant::now() >= deadline {
             return Err(conflict(session, purpose, holder.as_ref()));
         }
@@ -159,6 +166,26 @@ async fn holder(session: &mut Session, purpose: Purpose) -> Result<Option<Holder
          AND l.classid::bigint = ($1 >> 32) & 4294967295 AND l.objid::bigint = $1 & 4294967295",
     )
     .bind(purpose.key());
+    first_holder(session, query).await
+}
+
+/// A worker of another run that is at work. Its name and locks can be seen by every role, its state cannot; behind a pooler an
+/// idle session keeps the name of its last user.
+async fn still_working(session: &mut Session) -> Result<Option<Holder>, StoreError> {
+    let query = sqlx::query(
+        "SELECT a.pid, a.application_name AS application, a.usename::text AS role, host(a.client_addr) AS address, \
+         to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS since \
+         FROM pg_catalog.pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() \
+         AND a.application_name LIKE 'llmhub-db worker %' AND EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
+         WHERE l.pid = a.pid AND l.locktype = 'virtualxid' AND l.granted)",
+    );
+    first_holder(session, query).await
+}
+
+async fn first_holder(
+    session: &mut Session,
+    query: Query<'_, Postgres, PgArguments>,
+) -> Result<Option<Holder>, StoreError> {
     let Some(row) = session.row(query).await? else { return Ok(None) };
     let wrong = |_| StoreError::Invalid("pg_stat_activity has columns of another type".to_owned());
     Ok(Some(Holder {

@@ -59,7 +59,9 @@ impl Observer {
     ) -> Watched {
         let mut statement = pin!(statement);
         let started = Instant::now();
-        let (mut pause, mut blocked, mut seen) = (FIRST_LOOK, None, started);
+        // A short try must have been looked at before it ends.
+        let first = FIRST_LOOK.min((run.locks.each / 4).max(Duration::from_millis(5)));
+        let (mut pause, mut blocked, mut seen) = (first, None, started);
         let mut cancelled: Option<Instant> = None;
         loop {
             tokio::select! {

@@ -150,11 +150,24 @@ fn json(fingerprint: Option<&Fingerprint>) -> Result<Option<String>, StoreError>
 /// Something that happened to a migration, beside its end.
 pub(super) enum Happening<'a> {
     /// A part that runs outside of a transaction is about to be run.
-    Started { part: usize, indexes: &'a [String] },
+    Started { part: usize, checksum: Option<&'a Checksum>, indexes: &'a [String] },
     /// A part stands.
     Done { part: usize, checksum: &'a Checksum },
     /// It ended with this error.
-    Failed(&'a str),
+    Failed {
+        error: &'a str,
+        /// Whether what was under way is known to have ended.
+        end: End,
+    },
+}
+
+/// What is known of a part outside of a transaction when its run gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing is under way: the server has answered, or was not asked.
+    Known,
+    /// It may have ended, or not, or still be at work.
+    Unknown,
 }
 
 /// The SQL that adds an event to the history.
@@ -165,14 +178,19 @@ pub(super) fn happened(
 ) -> String {
     let direction = direction.word();
     let (kind, part, error, details) = match happening {
-        Happening::Started { part, indexes } => {
-            ("started", Some(part), None, serde_json::json!({"direction": direction, "indexes": indexes}))
+        Happening::Started { part, checksum, indexes } => {
+            let sum = checksum.map(Checksum::as_str);
+            let details = serde_json::json!({"direction": direction, "checksum": sum, "indexes": indexes});
+            ("started", Some(part), None, details)
         }
         Happening::Done { part, checksum } => {
             let details = serde_json::json!({"direction": direction, "checksum": checksum.as_str()});
             ("statement_done", Some(part), None, details)
         }
-        Happening::Failed(error) => ("failed", None, Some(error), serde_json::json!({"direction": direction})),
+        Happening::Failed { error, end } => {
+            let details = serde_json::json!({"direction": direction, "ended": end == End::Known});
+            ("failed", None, Some(error), details)
+        }
     };
     format!(
         "INSERT INTO llmhub.migration_event (kind, version, name, statement, error, details, {STAMP}) \

@@ -31,6 +31,13 @@ impl Default for LockBudget {
     }
 }
 
+/// Between half and all of a pause, so that rivals do not meet again.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    // Without randomness the pause itself is as good.
+    let share = getrandom::u32().map_or(1.0, |random| 0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0);
+    pause.mul_f64(share)
+}
+
 /// What to do about a part that ran outside of a transaction when its run died, where the catalog cannot tell whether it
 /// ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

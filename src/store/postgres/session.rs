@@ -35,6 +35,8 @@ pub(in crate::store) struct Session {
     place: Place,
     check: DeadClientCheck,
     pace: Pace,
+    /// What the server lists it as.
+    name: String,
 }
 
 impl Session {
@@ -57,7 +59,7 @@ impl Session {
         }
         let check =
             if version.is_some_and(|version| version >= 140_000) { DeadClientCheck::On } else { DeadClientCheck::Off };
-        Ok(Self { connection, occupied, place, check, pace: Pace::Quick })
+        Ok(Self { connection, occupied, place, check, pace: Pace::Quick, name: name.to_owned() })
     }
 
     /// The database, for messages.
@@ -125,10 +127,15 @@ impl Session {
         self.simple(settings).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
     }
 
+    /// After [`Self::settle_down`]: no lock is worth more than a second any more.
+    pub(in crate::store) async fn hurry(&mut self) -> Result<(), StoreError> {
+        let hurry = self.simple("SET lock_timeout = '1s'".to_owned()).await;
+        hurry.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+    }
+
     /// Take back what [`Self::settle_down`] and foreign SQL have set.
     pub(in crate::store) async fn reset(&mut self) -> Result<(), StoreError> {
-        let reset = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL".to_owned();
-        self.simple(reset).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
+        self.simple(self.unset()).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
     }
 
     /// Whether the server's own grammar accepts a statement. Nothing is run; outside of any transaction.
@@ -159,9 +166,10 @@ impl Session {
             Durability::WithTheNext => "SET LOCAL synchronous_commit = off;",
         };
         let sql = format!(
-            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {settings}; \
+            "{}; {settings}; \
              SELECT 1 / coalesce((pg_current_xact_id_if_assigned()::text = '{xid}')::int, 0); \
-             {records}; {synchronous} COMMIT; SELECT pg_xact_status('{xid}'::xid8)"
+             {records}; {synchronous} COMMIT; SELECT pg_xact_status('{xid}'::xid8)",
+            self.unset()
         );
         let limit = self.pace.answer_limit();
         let row = bounded(limit, last(self.connection.fetch(sqlx::raw_sql(AssertSqlSafe(sql))))).await?;
@@ -243,12 +251,16 @@ impl Session {
     ///
     /// Returns the transaction that is running; another one, or none, means that foreign SQL has ended ours.
     pub(in crate::store) async fn pin_again(&mut self) -> Result<Option<Transaction>, StoreError> {
-        let pin = format!(
-            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {}; SELECT pg_current_xact_id_if_assigned()::text",
-            self.settings()
-        );
+        let pin = format!("{}; {}; SELECT pg_current_xact_id_if_assigned()::text", self.unset(), self.settings());
         let row = self.simple(pin).await.map_err(|failure| failure.into_store_error(&self.place))?;
         Ok(row.and_then(|row| row.try_get(0).ok()).flatten().map(Transaction))
+    }
+
+    /// Back to what the session began with, as SQL. A pooler that hears of the reset takes our name away, by which others know
+    /// who works; it gives each of its clients their own again.
+    fn unset(&self) -> String {
+        let name = self.name.replace('\'', "''");
+        format!("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET application_name = '{name}'")
     }
 
     /// All rows of a query.

@@ -1,10 +1,10 @@
 //! A part outside of any transaction: announced before, looked up in the catalog afterwards, its remains swept away.
 
 use super::{Engine, Job};
-use crate::domain::migrations::{Alone, Statement};
+use crate::domain::migrations::{Alone, Phase, Statement};
 use crate::store::StoreError;
 use crate::store::database::effect::{Standing, indexes, standing};
-use crate::store::database::record::{self, Happening, Stamp};
+use crate::store::database::record::{self, End, Happening, Stamp};
 use crate::store::database::run::Undecided;
 use crate::store::database::sql_error::Complaint;
 use crate::store::database::watch::Event;
@@ -75,9 +75,13 @@ impl Engine<'_> {
 
     /// Write down what is about to be run, where no transaction will hold it.
     async fn announce(&mut self, job: &Job<'_>, part: usize, before: &[String]) -> Result<(), StoreError> {
+        self.end = End::Unknown;
+        let checksum = job.phases.all().get(part).map(Phase::checksum);
+        let checksum = checksum.as_ref();
         let work = self.begin().await?;
         let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
-        let record = record::happened(job.subject(), Happening::Started { part, indexes: before }, stamp);
+        let happening = Happening::Started { part, checksum, indexes: before };
+        let record = record::happened(job.subject(), happening, stamp);
         self.close_record(&work.transaction, &record, &job.label()).await
     }
 
@@ -101,11 +105,21 @@ impl Engine<'_> {
         // Half an index costs every write and serves no query.
         match standing(&mut self.worker, effect, before).await {
             Ok(Standing::Remains(remains)) => match self.sweep(&remains, &place).await {
-                Ok(()) => state.push_str("; what it left was dropped"),
-                Err(_) => state.push_str(&format!("; the invalid index {} is left", remains.join(", "))),
+                Ok(()) => {
+                    self.end = End::Known;
+                    state.push_str("; what it left was dropped");
+                }
+                Err(_) => {
+                    let names = remains.join(", ");
+                    state.push_str(&format!("; the invalid index {names} is left, the next run drops it"));
+                }
             },
-            Ok(_) => {}
+            Ok(_) => self.end = End::Known,
             Err(_) => state.push_str("; whether it left an invalid index is not known"),
+        }
+        // A session behind a pooler goes to a stranger next. One that is lost has nothing to take back.
+        if let Err(error) = self.worker.reset().await {
+            tracing::debug!(%error, "the settings could not be taken back");
         }
         if self.run.stop.is_asked() {
             return StoreError::Stopped(state);
@@ -119,9 +133,15 @@ impl Engine<'_> {
             self.run.watch.see(Event::Note(&format!("{place}: dropping {name}, which an earlier build left invalid")));
             let backend = self.worker.backend().await?;
             let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
-            let drop = self.worker.foreign(&sql, None);
-            let watched = self.observer.watch(self.run, backend, drop).await;
-            watched.outcome.map_err(|failure| failure.into_store_error(self.worker.place()))?;
+            let dropped = if self.run.stop.is_asked() {
+                // Whoever wants the end waits a moment more, and no longer: somebody's transaction may keep the index.
+                self.worker.hurry().await?;
+                self.worker.foreign(&sql, None).await
+            } else {
+                let drop = self.worker.foreign(&sql, None);
+                self.observer.watch(self.run, backend, drop).await.outcome
+            };
+            dropped.map_err(|failure| failure.into_store_error(self.worker.place()))?;
         }
         Ok(())
     }

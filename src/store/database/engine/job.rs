@@ -1,6 +1,6 @@
 //! One migration to be run, one way: its parts, and from which of them a run goes on.
 
-use crate::domain::migrations::{Direction, Migration, Phases, Script, Version};
+use crate::domain::migrations::{Alone, Direction, Migration, Phase, Phases, Script, Version};
 use crate::domain::schema::{Difference, Level};
 use crate::store::StoreError;
 use crate::store::database::ledger::Unfinished;
@@ -87,7 +87,11 @@ impl<'a> Job<'a> {
     /// What stands when `done` parts do.
     pub(in crate::store::database) fn state(&self, done: usize) -> String {
         match (self.phases.all().len(), done) {
-            (0 | 1, _) => format!("{} was rolled back", self.label()),
+            (0 | 1, _) => match self.phases.all().first() {
+                Some(Phase::Alone(_, Alone::Undecidable)) => format!("what {} did stands", self.label()),
+                Some(Phase::Alone(..)) => format!("nothing of {} stands", self.label()),
+                _ => format!("{} was rolled back", self.label()),
+            },
             (parts, 0) => format!("nothing of the {parts} parts of {} stands", self.label()),
             (parts, done) => format!("{done} of the {parts} parts of {} stand; run it again to go on", self.label()),
         }
@@ -108,6 +112,17 @@ impl<'a> Job<'a> {
                     number + 1
                 )));
             }
+        }
+        if let Some(intent) = &unfinished.intent
+            && let Some(begun) = &intent.checksum
+            && parts.get(intent.part).is_none_or(|phase| phase.checksum().as_str() != begun)
+        {
+            return Err(StoreError::Conflict(format!(
+                "{}: a run died while its part {} was under way, and it says something else now: put the old text back and run it \
+                 again; nothing was written",
+                self.script.file(),
+                intent.part + 1
+            )));
         }
         Ok(unfinished.done.len())
     }
