@@ -165,7 +165,7 @@ impl Maintenance {
 
     /// Run a statement that makes, marks or drops a database.
     pub(super) async fn run(&mut self, sql: String) -> Result<(), StoreError> {
-        self.session.alone(sql).await.map_err(|failure| match &failure {
+        self.session.administer(&sql).await.map_err(|failure| match &failure {
             Failure::Server { sqlstate, message, .. } if ["55006", "42P04", "3D000"].contains(&sqlstate.as_str()) => {
                 StoreError::Conflict(format!("somebody else is at work on this database: {message} ({sqlstate})"))
             }
@@ -194,11 +194,6 @@ fn lock_key(what: &str) -> i64 {
     Sha256::digest(name.as_bytes()).iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
-/// A text as a literal, in the form that does not depend on the server's settings.
-pub(super) fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,10 +202,5 @@ mod tests {
     fn the_lock_keys_never_change_or_an_older_llmhub_would_not_see_us() {
         assert_eq!(lock_key(TEMPLATE), -7_889_327_348_083_833_435);
         assert_ne!(lock_key("a_test"), lock_key("b_test"));
-    }
-
-    #[test]
-    fn a_literal_holds_any_text() {
-        assert_eq!(literal("it's a \\ b"), "E'it''s a \\\\ b'");
     }
 }

@@ -15,6 +15,7 @@ mod lock;
 mod loss;
 mod maintenance;
 mod observe;
+mod quoting;
 mod record;
 mod rehearse;
 pub mod restore;

@@ -32,7 +32,7 @@ impl Stage {
     pub(super) async fn look(&mut self) -> Result<Fingerprint, StoreError> {
         self.session.begin_read(Pace::Long).await?;
         let fingerprint = read(&mut self.session).await?;
-        self.end("ROLLBACK").await?;
+        self.session.send("ROLLBACK").await?;
         Ok(fingerprint)
     }
 
@@ -48,8 +48,8 @@ impl Stage {
             }
             Err(_) => Vec::new(),
         };
-        self.end("ROLLBACK").await?;
-        self.end("DISCARD ALL").await?;
+        self.session.send("ROLLBACK").await?;
+        self.session.send("DISCARD ALL").await?;
         Ok(differences)
     }
 
@@ -65,7 +65,7 @@ impl Stage {
             Wrapping::None => self.one_by_one(script, &statements).await?,
         };
         // Settings, roles and temporary tables of a script are not those of the next one.
-        self.end("DISCARD ALL").await?;
+        self.session.send("DISCARD ALL").await?;
         Ok(done)
     }
 
@@ -91,7 +91,7 @@ impl Stage {
             }
         }
         if done.is_err() {
-            self.end("ROLLBACK").await?;
+            self.session.send("ROLLBACK").await?;
             return Ok(done);
         }
         // Constraints that are checked late speak now.
@@ -109,14 +109,10 @@ impl Stage {
         script: &Script,
         statements: &[Statement<'_>],
     ) -> Result<Result<(), String>, StoreError> {
-        self.session.outside_transaction(Pace::Long);
-        // The scratch database has no other users that a SET could meet.
-        for setting in ["SET search_path = public, pg_temp", "SET TimeZone = 'UTC'", "SET lock_timeout = 0"] {
-            self.end(setting).await?;
-        }
+        self.session.settle_down().await?;
         let done = self.statements(script, statements).await?;
         // It may have left a transaction open; where none is, this is only a warning.
-        self.end("ROLLBACK").await?;
+        self.session.send("ROLLBACK").await?;
         Ok(done)
     }
 
@@ -136,10 +132,5 @@ impl Stage {
             }
         }
         Ok(Ok(()))
-    }
-
-    async fn end(&mut self, sql: &str) -> Result<(), StoreError> {
-        let done = self.session.foreign(sql, None).await;
-        done.map_err(|failure| failure.into_store_error(self.session.place()))
     }
 }

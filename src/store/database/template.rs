@@ -8,8 +8,9 @@ use crate::store::StoreError;
 use crate::store::postgres::Target;
 
 use super::apply::{Wanted, apply};
-use super::maintenance::{Grip, literal, unfinished};
-use super::seed::{Effect, quote, seed};
+use super::maintenance::{Grip, unfinished};
+use super::quoting::{literal, quote};
+use super::seed::{Effect, seed};
 use super::test_database::{Recipe, TestServer, verify};
 
 /// Build the template, in place of what stands under its name, and drop the others of this role.

@@ -11,9 +11,10 @@ use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
 use super::ledger;
-use super::maintenance::{Grip, Listed, Maintenance, literal, unfinished};
+use super::maintenance::{Grip, Listed, Maintenance, unfinished};
+use super::quoting::{literal, quote};
 use super::run::Run;
-use super::seed::{present, quote};
+use super::seed::present;
 use super::template;
 
 /// What a test database is made of.
