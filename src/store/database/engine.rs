@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::domain::migrations::{Direction, Migration, Phase, Statement};
 use crate::store::StoreError;
-use crate::store::postgres::{After, Failure, Mark, Pace, Session, Target, Work, commit_in_place};
+use crate::store::postgres::{After, Connections, Failure, Mark, Pace, Session, Target, Work, commit_in_place};
 
 pub(super) use self::job::Job;
 use super::ledger::{self, Ledger, Unfinished};
@@ -261,6 +261,10 @@ impl<'a> Engine<'a> {
 
     /// Put a failure into the history; where that is not to be had, the operator has the error itself.
     async fn remember(&mut self, job: &Job<'_>, error: &StoreError) {
+        // A statement that was given up still has the only connection; the next run sees in the ledger how far this one came.
+        if self.target.connections() == Connections::One && self.run.stop.is_asked() {
+            return;
+        }
         let remember = async {
             // Whatever state the session is in, this ends it.
             self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;

@@ -8,7 +8,7 @@ use crate::store::database::record::{self, Happening, Stamp};
 use crate::store::database::run::Undecided;
 use crate::store::database::sql_error::Complaint;
 use crate::store::database::watch::Event;
-use crate::store::postgres::{After, Failure, commit_in_place};
+use crate::store::postgres::{After, Connections, Failure, commit_in_place};
 
 impl Engine<'_> {
     /// A part outside of any transaction.
@@ -95,6 +95,9 @@ impl Engine<'_> {
         failure: Failure,
     ) -> StoreError {
         let place = format!("{}:{}", job.script.file(), statement.position());
+        if self.target.connections() == Connections::One && self.run.stop.is_asked() {
+            return StoreError::Stopped(format!("{}; the next run looks what became of {place}", job.state(part)));
+        }
         if !matches!(failure, Failure::Server { .. }) {
             return StoreError::OutcomeUnknown(format!(
                 "{place}: {}; whether this statement ended is not known: run it again, it looks and goes on",
