@@ -1,10 +1,14 @@
 //! What a run tells, as the operator sees it: one line that changes on a terminal, and notes where something is in the way.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::domain::migrations::Direction;
 use crate::store::database::{Event, Watch};
 use crate::ui::Ui;
+
+/// How often the line is drawn for statements that are over at once.
+const REDRAW: Duration = Duration::from_millis(50);
 
 /// A listener that speaks through the [`Ui`].
 pub(super) struct Progress {
@@ -17,6 +21,8 @@ pub(super) struct Progress {
 struct Line {
     migration: String,
     statement: String,
+    /// When it was last drawn for a statement.
+    drawn: Option<Instant>,
     /// Whether it was said already that this migration waits: a log needs it once.
     told: bool,
 }
@@ -45,13 +51,18 @@ impl Watch for Progress {
                     Direction::Up => "",
                     Direction::Down => "back from ",
                 };
-                *line = Line { migration: format!("[{number}/{of}] {way}{version}_{name}"), ..Line::default() };
-                self.ui.progress(&line.migration);
+                let migration = format!("[{number}/{of}] {way}{version}_{name}");
+                *line = Line { migration, drawn: line.drawn, ..Line::default() };
             }
-            Event::Statement { place, text, number, of } => {
-                let first = text.split_whitespace().collect::<Vec<_>>().join(" ");
-                let count = if of > 1 { format!(" {number}/{of}") } else { String::new() };
-                line.statement = format!("{count}  {first}  ({place})");
+            Event::Statement { script, statement } => {
+                // Most statements are over before anybody could read them, and finding their line takes time.
+                if line.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+                    line.statement.clear();
+                    return;
+                }
+                let text: String = statement.text().split_whitespace().take(40).collect::<Vec<_>>().join(" ");
+                line.statement = format!("  {text}  ({}:{})", script.file(), statement.position());
+                line.drawn = Some(Instant::now());
                 self.ui.progress(&format!("{}{}", line.migration, line.statement));
             }
             Event::Still { elapsed, blocked } => {

@@ -40,8 +40,9 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, loss: Loss, struck: 
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(length @ 1..) = read else { return };
-                // The simple query message: `Q`, its length, the text.
-                let commit = up[..length].windows(11).any(|bytes| bytes[0] == b'Q' && bytes[5..] == *b"COMMIT");
+                // Alone in its message, or followed by the question what became of it.
+                let holds = |text: &[u8]| up[..length].windows(text.len()).any(|bytes| bytes == text);
+                let commit = holds(b"Q\0\0\0\x0bCOMMIT\0") || holds(b"COMMIT; SELECT pg_xact_status");
                 if commit && !struck.swap(true, Ordering::SeqCst) {
                     if loss != Loss::Commit {
                         server.write_all(&up[..length]).await.expect("the server takes the COMMIT");

@@ -89,6 +89,20 @@ impl Statement<'_> {
         words.name()
     }
 
+    /// Whether a PL/pgSQL block reads it with the grammar of SQL: its first word is none of PL/pgSQL's own, no INTO could be
+    /// taken for an assignment, and no `;` inside could be taken for its end.
+    pub fn stands_in_a_block(&self) -> bool {
+        const PLAIN: [&str; 10] =
+            ["alter", "comment", "create", "delete", "drop", "grant", "insert", "revoke", "truncate", "update"];
+        let mut words = Words::of(self.text());
+        let Some(first) = words.word().filter(|word| PLAIN.contains(&word.as_str())) else { return false };
+        if first == "insert" {
+            words.take("into");
+        }
+        let rest = words.tokens.get(words.next..).unwrap_or_default();
+        rest.iter().all(|(kind, text)| *kind != TokenKind::Semi && !text.eq_ignore_ascii_case("into"))
+    }
+
     /// Whether it may commit by itself where no transaction is open: CALL, or a DO whose text speaks of it.
     pub(super) fn may_commit(&self) -> bool {
         match self.words(1).first().map(String::as_str) {
@@ -325,6 +339,24 @@ mod tests {
             "(SELECT 1)",
         ] {
             assert_eq!(conduct(text), Conduct::Together, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_reads_only_what_it_cannot_misread() {
+        for (text, expected) in [
+            ("CREATE TABLE t (a int)", true),
+            ("insert into t values (1)", true),
+            ("INSERT INTO t SELECT 1", true),
+            ("COMMENT ON TABLE t IS 'a;b into'", true),
+            ("SELECT 1 INTO t", false),
+            ("CREATE RULE r AS ON INSERT TO t DO ALSO INSERT INTO u VALUES (1)", false),
+            ("CREATE RULE r AS ON DELETE TO t DO ALSO (DELETE FROM u; DELETE FROM v)", false),
+            ("RAISE NOTICE 'x'", false),
+            ("IF x THEN", false),
+            ("\"create\"", false),
+        ] {
+            assert_eq!(Script::new(text).statements().unwrap()[0].stands_in_a_block(), expected, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::domain::migrations::{Direction, Numbering, Problem, Recorded, Set, Ve
 use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
-use super::engine::{Engine, Job};
+use super::engine::{Engine, Job, Look, Looks, More};
 use super::ledger::{Ledger, ledger};
 use super::run::{Ran, Run, RunId};
 use super::watch::Event;
@@ -88,8 +88,9 @@ async fn apply_locked(
     run: &Run<'_>,
 ) -> Result<(Vec<Ran>, Option<Failed>), StoreError> {
     let before = engine.ledger().await?;
-    let jobs = pending(set, &before, wanted)?;
+    let mut jobs = pending(set, &before, wanted)?;
     engine.proofread(&jobs).await?;
+    prepare(&mut jobs);
     let mut applied = Vec::with_capacity(jobs.len());
     for (number, job) in jobs.iter().enumerate() {
         let (version, name) = (job.migration.version.as_str(), job.migration.name.as_str());
@@ -112,6 +113,20 @@ async fn apply_locked(
         }
     }
     Ok((applied, None))
+}
+
+/// Up to so many migrations the schema is looked at between any two; in a longer run only before the first and after the last,
+/// since each look takes as long as a migration.
+const LOOKS: usize = 20;
+
+fn prepare(jobs: &mut [Job<'_>]) {
+    let count = jobs.len();
+    for (number, job) in jobs.iter_mut().enumerate() {
+        let (first, last) = (number == 0, number + 1 == count);
+        let look = |end: bool| if count <= LOOKS || end { Look::Yes } else { Look::No };
+        job.look = Looks { before: look(first), after: look(last) };
+        job.more = if last { More::None } else { More::Follow };
+    }
 }
 
 /// See the rows through another connection.

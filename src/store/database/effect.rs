@@ -8,7 +8,7 @@ use crate::domain::migrations::{Alone, ObjectName};
 use crate::store::StoreError;
 use crate::store::postgres::Session;
 
-use super::quoting::quote;
+use super::literal::quote;
 
 /// What stands of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]

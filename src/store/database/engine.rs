@@ -6,20 +6,25 @@
 
 mod alone;
 mod job;
+mod proofread;
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::domain::migrations::{Direction, Migration, Phase, Statement};
+use crate::domain::schema::{Fingerprint, diff};
 use crate::store::StoreError;
-use crate::store::postgres::{After, Connections, Failure, Mark, Pace, Session, Target, Work, commit_in_place};
+use crate::store::postgres::{
+    After, Connections, Durability, Failure, Mark, Pace, Session, Target, Transaction, Work, close,
+};
 
-pub(super) use self::job::Job;
+pub(super) use self::job::{Job, Look, Looks, More};
+use super::fingerprint;
 use super::ledger::{self, Ledger, Unfinished};
 use super::lock::{Purpose, RunLock, wait_for};
 use super::observe::Observer;
-use super::record::{self, Entry, Happening, Stamp};
+use super::record::{self, Entry, Happening, Schemas, Stamp};
 use super::run::{Run, RunId};
 use super::sql_error::{Complaint, is_lock};
 use super::watch::{Blocked, Event};
@@ -32,6 +37,10 @@ pub(super) struct Engine<'a> {
     lock: RunLock,
     worker: Session,
     observer: Observer,
+    /// When the lock was last seen to be held.
+    checked: Instant,
+    /// The schema after the migration before this one, if it was looked at.
+    schema: Option<Fingerprint>,
 }
 
 impl<'a> Engine<'a> {
@@ -40,7 +49,10 @@ impl<'a> Engine<'a> {
         let id = RunId::random()?;
         let lock = RunLock::take(target, &id, run).await?;
         match Self::get_ready(target, run, &id).await {
-            Ok(worker) => Ok(Self { target, run, id, lock, worker, observer: Observer::new(target) }),
+            Ok(worker) => {
+                let (observer, checked) = (Observer::new(target), Instant::now());
+                Ok(Self { target, run, id, lock, worker, observer, checked, schema: None })
+            }
             Err(error) => {
                 lock.release().await;
                 Err(error)
@@ -53,10 +65,11 @@ impl<'a> Engine<'a> {
         let transaction = worker.begin_write(Pace::Quick).await?;
         wait_for(&mut worker, Purpose::Worker, run).await?;
         record::ensure(&mut worker).await?;
-        if commit_in_place(&mut worker, target, &transaction, "the ledger").await? == After::Lost {
-            worker = Self::open_worker(target, id).await?;
+        match close(&mut worker, target, &transaction, ("SELECT 1", Durability::Now), "the ledger").await? {
+            Ok(After::Alive) => Ok(worker),
+            Ok(After::Lost) => Self::open_worker(target, id).await,
+            Err(refused) => Err(refused.into_store_error(worker.place())),
         }
-        Ok(worker)
     }
 
     async fn open_worker(target: &Target, id: &RunId) -> Result<Session, StoreError> {
@@ -73,25 +86,6 @@ impl<'a> Engine<'a> {
         let ledger = ledger::read(&mut self.worker).await?;
         self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;
         Ok(ledger)
-    }
-
-    /// Have the server's own grammar read every statement, before any of them is run.
-    pub(super) async fn proofread(&mut self, jobs: &[Job<'_>]) -> Result<(), StoreError> {
-        for job in jobs {
-            for statement in job.phases.statements() {
-                let Err(failure) = self.worker.parse(statement.text()).await else { continue };
-                // What does not exist yet may be made by a statement before it; only the grammar is judged here.
-                if matches!(failure.sqlstate(), Some("42601" | "42602" | "42622")) {
-                    let state = "nothing was written".to_owned();
-                    let complaint = Complaint { script: job.script, statement, failure, blocked: None, state };
-                    return Err(complaint.into_error(self.worker.place()));
-                }
-                if matches!(failure, Failure::Gone { .. }) {
-                    return Err(failure.into_store_error(self.worker.place()));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Run one migration to its end, from where an earlier run stopped.
@@ -111,10 +105,17 @@ impl<'a> Engine<'a> {
 
     async fn parts(&mut self, job: &Job<'_>, unfinished: Option<&Unfinished>) -> Result<Duration, StoreError> {
         let done = unfinished.map_or(Ok(0), |unfinished| job.resume_at(unfinished))?;
+        if job.look.before == Look::No || done > 0 {
+            self.schema = None;
+        } else if self.schema.is_none() {
+            self.worker.begin_read(Pace::Long).await?;
+            self.schema = Some(fingerprint::read(&mut self.worker).await?);
+            self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;
+        }
         let parts = job.phases.all();
         let mut spent = Duration::ZERO;
         for (number, phase) in parts.iter().enumerate().skip(done) {
-            self.lock.check().await?;
+            self.see_lock().await?;
             if self.run.stop.is_asked() {
                 return Err(StoreError::Stopped(job.state(number)));
             }
@@ -192,37 +193,101 @@ impl<'a> Engine<'a> {
             }
         }
         let took = started.elapsed();
-        // A statement that ended our transaction all the same, hidden in a way that no lexer sees, has committed what came before.
-        if self.worker.pin_again().await?.as_ref() != Some(&work.transaction) {
-            return Err(StoreError::OutcomeUnknown(format!(
-                "{} ended the transaction it was run in: part of it stands without a record; look at the schema before going on",
-                job.script.file()
-            )));
+        let schema = match (record, job.look.after) {
+            (Record::End { .. }, Look::Yes) => Some(self.look(job, &work.transaction).await?),
+            _ => None,
+        };
+        let records = self.records(job, part, record, took, &work.transaction, schema.as_ref())?;
+        let durability = match record {
+            Record::End { .. } if job.more == More::Follow && job.phases.is_transactional() => Durability::WithTheNext,
+            Record::End { .. } | Record::Part => Durability::Now,
+        };
+        match close(&mut self.worker, self.target, &work.transaction, (&records, durability), &job.label()).await? {
+            Ok(After::Alive) => {}
+            Ok(After::Lost) => self.worker = Self::open_worker(self.target, &self.id).await?,
+            Err(failure) => return self.not_closed(job, part, failure).await,
         }
-        let stamp = Stamp { id: &self.id, run: self.run, transaction: Some(&work.transaction) };
-        if job.phases.all().len() > 1
-            && let Some(phase) = job.phases.all().get(part)
-        {
+        self.schema = schema;
+        Ok(Attempt::Done)
+    }
+
+    /// What is written down with a part.
+    fn records(
+        &self,
+        job: &Job<'_>,
+        part: usize,
+        record: Record,
+        took: Duration,
+        transaction: &Transaction,
+        after: Option<&Fingerprint>,
+    ) -> Result<String, StoreError> {
+        let stamp = Stamp { id: &self.id, run: self.run, transaction };
+        let mut records = Vec::new();
+        if let (2.., Some(phase)) = (job.phases.all().len(), job.phases.all().get(part)) {
             let checksum = phase.checksum();
-            record::happened(&mut self.worker, job.subject(), Happening::Done { part, checksum: &checksum }, stamp)
-                .await?;
+            records.push(record::happened(job.subject(), Happening::Done { part, checksum: &checksum }, stamp));
         }
         if let Record::End { spent } = record {
-            let duration_ms = i64::try_from((spent + took).as_millis()).unwrap_or(i64::MAX);
-            match job.direction {
-                Direction::Up => {
-                    record::enter(&mut self.worker, job.migration, Entry::Applied { duration_ms }, stamp).await?;
-                }
+            let schema = Schemas { before: self.schema.as_ref(), after };
+            records.push(match &job.direction {
+                Direction::Up => record::enter(job.migration, Entry::Applied { took: spent + took, schema }, stamp)?,
                 Direction::Down => {
-                    let version = &job.migration.version;
-                    record::remove(&mut self.worker, version, job.script, duration_ms, stamp).await?;
+                    record::remove(&job.migration.version, job.script, spent + took, (schema, job.proof), stamp)?
                 }
-            }
+            });
         }
-        if commit_in_place(&mut self.worker, self.target, &work.transaction, &job.label()).await? == After::Lost {
-            self.worker = Self::open_worker(self.target, &self.id).await?;
+        if records.is_empty() {
+            records.push("SELECT 1".to_owned());
         }
-        Ok(Attempt::Done)
+        Ok(records.join("; "))
+    }
+
+    /// The schema as the open transaction sees it; a rollback that does not give back the expected one goes no further.
+    async fn look(&mut self, job: &Job<'_>, transaction: &Transaction) -> Result<Fingerprint, StoreError> {
+        if self.worker.pin_again().await?.as_ref() != Some(transaction) {
+            return Err(ended(job));
+        }
+        let found = fingerprint::read(&mut self.worker).await?;
+        let Some((expected, level)) = job.expected else { return Ok(found) };
+        let differences = diff(&expected.portable(), &found.portable(), level)
+            .map_err(|error| StoreError::Invalid(error.to_string()))?;
+        if differences.is_empty() {
+            return Ok(found);
+        }
+        let texts: Vec<String> = differences.iter().take(10).map(ToString::to_string).collect();
+        Err(StoreError::Refused(format!(
+            "{} did not give back the schema that was proven: {}; {}",
+            job.script.file(),
+            texts.join("; "),
+            job.state(0)
+        )))
+    }
+
+    /// The server took the statements and refused the end: a deferred constraint, or a transaction that had ended.
+    async fn not_closed<'s>(
+        &mut self,
+        job: &Job<'_>,
+        part: usize,
+        failure: Failure,
+    ) -> Result<Attempt<'s>, StoreError> {
+        if failure.sqlstate() == Some("22012") {
+            return Err(ended(job));
+        }
+        self.let_go(&failure).await?;
+        let Failure::Server { sqlstate, message, .. } = &failure else {
+            return Err(failure.into_store_error(self.worker.place()));
+        };
+        let text = format!("{}: at its COMMIT: {message} ({sqlstate}); {}", job.script.file(), job.state(part));
+        Err(if is_lock(sqlstate) { StoreError::Conflict(text) } else { StoreError::Refused(text) })
+    }
+
+    /// See that the lock is still ours. The mark of the worker's transaction guards the moments in between.
+    async fn see_lock(&mut self) -> Result<(), StoreError> {
+        if self.checked.elapsed() > Duration::from_millis(50) {
+            self.lock.check().await?;
+            self.checked = Instant::now();
+        }
+        Ok(())
     }
 
     async fn begin(&mut self) -> Result<Work, StoreError> {
@@ -238,14 +303,7 @@ impl<'a> Engine<'a> {
     }
 
     fn tell(&self, job: &Job<'_>, statement: &Statement<'_>) {
-        let start = statement.position();
-        let number = 1 + job.phases.statements().take_while(|other| other.position().offset < start.offset).count();
-        self.run.watch.see(Event::Statement {
-            place: &format!("{}:{start}", job.script.file()),
-            text: statement.text(),
-            number,
-            of: job.phases.statements().count(),
-        });
+        self.run.watch.see(Event::Statement { script: job.script, statement });
     }
 
     /// Roll back after a failure. A connection that is lost is replaced, so that the failure can be written down.
@@ -269,10 +327,10 @@ impl<'a> Engine<'a> {
             // Whatever state the session is in, this ends it.
             self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;
             let transaction = self.worker.begin_write(Pace::Quick).await?;
-            let stamp = Stamp { id: &self.id, run: self.run, transaction: Some(&transaction) };
+            let stamp = Stamp { id: &self.id, run: self.run, transaction: &transaction };
             let text = error.to_string();
-            record::happened(&mut self.worker, job.subject(), Happening::Failed(&text), stamp).await?;
-            commit_in_place(&mut self.worker, self.target, &transaction, "the history").await.map(drop)
+            let record = record::happened(job.subject(), Happening::Failed(&text), stamp);
+            self.close_record(&transaction, &record, "the history").await
         };
         if let Err(error) = remember.await {
             tracing::debug!(%error, "the failure could not be written into the history");
@@ -291,11 +349,22 @@ impl<'a> Engine<'a> {
             )));
         }
         let work = self.begin().await?;
-        let stamp = Stamp { id: &self.id, run: self.run, transaction: Some(&work.transaction) };
-        for migration in migrations {
-            record::enter(&mut self.worker, migration, Entry::Adopted, stamp).await?;
+        let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
+        let records = migrations
+            .iter()
+            .map(|migration| record::enter(migration, Entry::Adopted, stamp))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.close_record(&work.transaction, &records.join("; "), "the baseline").await
+    }
+
+    /// Commit what is only written down.
+    async fn close_record(&mut self, transaction: &Transaction, record: &str, what: &str) -> Result<(), StoreError> {
+        match close(&mut self.worker, self.target, transaction, (record, Durability::Now), what).await? {
+            Ok(After::Alive) => {}
+            Ok(After::Lost) => self.worker = Self::open_worker(self.target, &self.id).await?,
+            Err(refused) => return Err(refused.into_store_error(self.worker.place())),
         }
-        commit_in_place(&mut self.worker, self.target, &work.transaction, "the baseline").await.map(drop)
+        Ok(())
     }
 
     /// Leave, and let the next run begin.
@@ -318,6 +387,14 @@ enum Record {
 enum Attempt<'s> {
     Done,
     Failed { statement: &'s Statement<'s>, failure: Failure, blocked: Option<Blocked> },
+}
+
+fn ended(job: &Job<'_>) -> StoreError {
+    StoreError::OutcomeUnknown(format!(
+        "{} ended the transaction it was run in, or somebody else changed the ledger: part of it may stand without a record; look \
+         at the schema before going on",
+        job.script.file()
+    ))
 }
 
 /// Between half and all of a pause, so that rivals do not meet again.

@@ -2,14 +2,15 @@
 //!
 //! A row commits in the transaction of the migration that it speaks of. Events are only ever added.
 
-use sqlx::Row;
-use sqlx::types::Json;
+use std::time::Duration;
 
 use crate::domain::migrations::{Checksum, Direction, Migration, Script, Version, Wrapping};
+use crate::domain::schema::Fingerprint;
 use crate::store::StoreError;
 use crate::store::postgres::{Session, Transaction};
 
 use super::ledger::{Existence, existence};
+use super::literal::{literal, nullable};
 use super::run::{Run, RunId};
 
 /// Create the ledger if the database has none, in the transaction that is open and under the migration lock.
@@ -32,31 +33,58 @@ pub(super) async fn ensure(session: &mut Session) -> Result<(), StoreError> {
 pub(super) struct Stamp<'a> {
     pub(super) id: &'a RunId,
     pub(super) run: &'a Run<'a>,
-    pub(super) transaction: Option<&'a Transaction>,
+    pub(super) transaction: &'a Transaction,
 }
 
+impl Stamp<'_> {
+    /// The values of [`STAMP`].
+    fn values(&self) -> String {
+        let Self { id, run, transaction } = self;
+        [
+            literal(id.as_str()),
+            literal(transaction.as_str()),
+            literal(&run.operator.user),
+            literal(&run.operator.host),
+            literal(env!("CARGO_PKG_VERSION")),
+            nullable(run.reason.as_deref()),
+        ]
+        .join(", ")
+    }
+}
+
+/// The columns that say who, in which run.
+const STAMP: &str = "run_id, xid, os_user, host, tool_version, reason";
+
+/// The columns that the row of an applied migration and its event share.
+const SHARED: &str = "version, name, up_sql, up_raw_hash, up_checksum, down_sql, down_raw_hash, down_checksum, \
+                      fingerprint_before, fingerprint_after, duration_ms";
+
 /// How a migration came onto the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Entry<'a> {
     /// It was run.
     Applied {
-        /// How long its statements took, in milliseconds.
-        duration_ms: i64,
+        /// How long its statements took.
+        took: Duration,
+        /// The schema before and after, where it was looked at.
+        schema: Schemas<'a>,
     },
     /// Somebody said that it was there already.
     Adopted,
 }
 
-/// Put a migration on the ledger and into its history.
-pub(super) async fn enter(
-    session: &mut Session,
-    migration: &Migration,
-    entry: Entry,
-    stamp: Stamp<'_>,
-) -> Result<(), StoreError> {
-    let (kind, duration_ms) = match entry {
-        Entry::Applied { duration_ms } => ("applied", duration_ms),
-        Entry::Adopted => ("adopted", 0),
+/// The schema on both sides of a migration, where it was looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Schemas<'a> {
+    pub(super) before: Option<&'a Fingerprint>,
+    pub(super) after: Option<&'a Fingerprint>,
+}
+
+/// The SQL that puts a migration on the ledger and into its history.
+pub(super) fn enter(migration: &Migration, entry: Entry<'_>, stamp: Stamp<'_>) -> Result<String, StoreError> {
+    let (kind, took, schema) = match entry {
+        Entry::Applied { took, schema } => ("applied", took, schema),
+        Entry::Adopted => ("adopted", Duration::ZERO, Schemas::default()),
     };
     let sum = |script: &Script| {
         let sum = script.checksum();
@@ -65,66 +93,58 @@ pub(super) async fn enter(
     let down = migration.down.as_ref();
     let (up_checksum, down_checksum) = (sum(&migration.up)?, down.map(sum).transpose()?);
     let wrapped = |script: &Script| script.wrapping() == Wrapping::Transaction;
-    let query = sqlx::query(
-        "WITH entered AS (INSERT INTO llmhub.migration (applied_at, version, name, up_sql, up_raw_hash, up_checksum, \
-         up_wrapped, down_sql, down_raw_hash, down_checksum, down_wrapped, duration_ms, run_id, xid, os_user, host, \
-         tool_version, reason) VALUES (clock_timestamp(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-         $16, $17) RETURNING *) \
-         INSERT INTO llmhub.migration_event (kind, version, name, up_sql, up_raw_hash, up_checksum, down_sql, down_raw_hash, \
-         down_checksum, duration_ms, run_id, xid, os_user, host, tool_version, reason) \
-         SELECT $18, version, name, up_sql, up_raw_hash, up_checksum, down_sql, down_raw_hash, down_checksum, duration_ms, \
-         run_id, xid, os_user, host, tool_version, reason FROM entered",
-    )
-    .bind(migration.version.as_str())
-    .bind(migration.name.as_str())
-    .bind(migration.up.text())
-    .bind(migration.up.raw_hash())
-    .bind(up_checksum.as_str().to_owned())
-    .bind(wrapped(&migration.up))
-    .bind(down.map(Script::text))
-    .bind(down.map(Script::raw_hash))
-    .bind(down_checksum.as_ref().map(Checksum::as_str).map(str::to_owned))
-    .bind(down.is_none_or(wrapped))
-    .bind(duration_ms)
-    .bind(stamp.id.as_str())
-    .bind(stamp.transaction.map(Transaction::as_str).unwrap_or_default())
-    .bind(stamp.run.operator.user.as_str())
-    .bind(stamp.run.operator.host.as_str())
-    .bind(env!("CARGO_PKG_VERSION"))
-    .bind(stamp.run.reason.as_deref())
-    .bind(kind);
-    session.run(query).await
+    let shared = [
+        literal(migration.version.as_str()),
+        literal(&migration.name),
+        literal(migration.up.text()),
+        literal(migration.up.raw_hash()),
+        literal(up_checksum.as_str()),
+        nullable(down.map(Script::text)),
+        nullable(down.map(Script::raw_hash)),
+        nullable(down_checksum.as_ref().map(Checksum::as_str)),
+        nullable(json(schema.before)?.as_deref()) + "::jsonb",
+        nullable(json(schema.after)?.as_deref()) + "::jsonb",
+        took.as_millis().to_string(),
+    ]
+    .join(", ");
+    Ok(format!(
+        "WITH entered AS (INSERT INTO llmhub.migration (applied_at, up_wrapped, down_wrapped, {SHARED}, {STAMP}) \
+         VALUES (clock_timestamp(), {}, {}, {shared}, {}) RETURNING *) \
+         INSERT INTO llmhub.migration_event (kind, {SHARED}, {STAMP}) SELECT '{kind}', {SHARED}, {STAMP} FROM entered",
+        wrapped(&migration.up),
+        down.is_none_or(wrapped),
+        stamp.values(),
+    ))
 }
 
-/// Take a migration off the ledger; its history stays.
-pub(super) async fn remove(
-    session: &mut Session,
+/// The SQL that takes a migration off the ledger; its history stays. Divides by zero where it is not on it.
+pub(super) fn remove(
     version: &Version,
     down: &Script,
-    duration_ms: i64,
+    took: Duration,
+    (schema, proof): (Schemas<'_>, Option<&str>),
     stamp: Stamp<'_>,
-) -> Result<(), StoreError> {
-    let query = sqlx::query(
-        "WITH removed AS (DELETE FROM llmhub.migration WHERE version = $1 RETURNING *) \
-         INSERT INTO llmhub.migration_event (kind, version, name, up_sql, up_raw_hash, up_checksum, down_sql, down_raw_hash, \
-         duration_ms, run_id, xid, os_user, host, tool_version, reason) \
-         SELECT 'reverted', version, name, up_sql, up_raw_hash, up_checksum, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
-         FROM removed RETURNING version",
-    )
-    .bind(version.as_str())
-    .bind(down.text())
-    .bind(down.raw_hash())
-    .bind(duration_ms)
-    .bind(stamp.id.as_str())
-    .bind(stamp.transaction.map(Transaction::as_str))
-    .bind(stamp.run.operator.user.as_str())
-    .bind(stamp.run.operator.host.as_str())
-    .bind(env!("CARGO_PKG_VERSION"))
-    .bind(stamp.run.reason.as_deref());
-    match session.row(query).await? {
-        Some(row) if row.try_get::<&str, _>(0).is_ok() => Ok(()),
-        _ => Err(StoreError::Conflict(format!("{version} was rolled back meanwhile; nothing was written"))),
-    }
+) -> Result<String, StoreError> {
+    Ok(format!(
+        "WITH removed AS (DELETE FROM llmhub.migration WHERE version = {} RETURNING *), \
+         noted AS (INSERT INTO llmhub.migration_event (kind, version, name, up_sql, up_raw_hash, up_checksum, down_sql, \
+         down_raw_hash, fingerprint_before, fingerprint_after, proof, duration_ms, {STAMP}) \
+         SELECT 'reverted', version, name, up_sql, up_raw_hash, up_checksum, {}, {}, {}::jsonb, {}::jsonb, coalesce({}::jsonb, proof), {}, {} \
+         FROM removed RETURNING 1) SELECT 1 / count(*) FROM noted",
+        literal(version.as_str()),
+        literal(down.text()),
+        literal(down.raw_hash()),
+        nullable(json(schema.before)?.as_deref()),
+        nullable(json(schema.after)?.as_deref()),
+        nullable(proof),
+        took.as_millis(),
+        stamp.values(),
+    ))
+}
+
+fn json(fingerprint: Option<&Fingerprint>) -> Result<Option<String>, StoreError> {
+    let text = fingerprint.map(serde_json::to_string).transpose();
+    text.map_err(|error| StoreError::Invalid(format!("the fingerprint of the schema cannot be written down: {error}")))
 }
 
 /// Something that happened to a migration, beside its end.
@@ -137,38 +157,31 @@ pub(super) enum Happening<'a> {
     Failed(&'a str),
 }
 
-/// Add an event to the history.
-pub(super) async fn happened(
-    session: &mut Session,
+/// The SQL that adds an event to the history.
+pub(super) fn happened(
     (version, name, direction): (&Version, &str, Direction),
     happening: Happening<'_>,
     stamp: Stamp<'_>,
-) -> Result<(), StoreError> {
+) -> String {
+    let direction = direction.word();
     let (kind, part, error, details) = match happening {
         Happening::Started { part, indexes } => {
-            ("started", Some(part), None, serde_json::json!({"direction": direction.word(), "indexes": indexes}))
+            ("started", Some(part), None, serde_json::json!({"direction": direction, "indexes": indexes}))
         }
         Happening::Done { part, checksum } => {
-            let details = serde_json::json!({"direction": direction.word(), "checksum": checksum.as_str()});
+            let details = serde_json::json!({"direction": direction, "checksum": checksum.as_str()});
             ("statement_done", Some(part), None, details)
         }
-        Happening::Failed(error) => ("failed", None, Some(error), serde_json::json!({"direction": direction.word()})),
+        Happening::Failed(error) => ("failed", None, Some(error), serde_json::json!({"direction": direction})),
     };
-    let query = sqlx::query(
-        "INSERT INTO llmhub.migration_event (kind, version, name, statement, error, details, run_id, xid, os_user, host, \
-         tool_version, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    format!(
+        "INSERT INTO llmhub.migration_event (kind, version, name, statement, error, details, {STAMP}) \
+         VALUES ('{kind}', {}, {}, {}, {}, {}::jsonb, {})",
+        literal(version.as_str()),
+        literal(name),
+        part.map_or_else(|| "NULL".to_owned(), |part| part.to_string()),
+        nullable(error),
+        literal(&details.to_string()),
+        stamp.values(),
     )
-    .bind(kind)
-    .bind(version.as_str())
-    .bind(name)
-    .bind(part.and_then(|part| i32::try_from(part).ok()))
-    .bind(error)
-    .bind(Json(details))
-    .bind(stamp.id.as_str())
-    .bind(stamp.transaction.map(Transaction::as_str))
-    .bind(stamp.run.operator.user.as_str())
-    .bind(stamp.run.operator.host.as_str())
-    .bind(env!("CARGO_PKG_VERSION"))
-    .bind(stamp.run.reason.as_deref());
-    session.run(query).await
 }

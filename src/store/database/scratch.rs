@@ -12,7 +12,7 @@ use sqlx::postgres::PgRow;
 use crate::store::StoreError;
 use crate::store::postgres::{Connections, Failure, Pace, Session, Target};
 
-use super::quoting::{literal, quote};
+use super::literal::{literal, quote};
 
 /// How a scratch database is called: this, eight hexadecimal digits of the server's clock in seconds, eight at random.
 const PREFIX: &str = "llmhub_scratch_";

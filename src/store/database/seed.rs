@@ -12,8 +12,8 @@ use crate::domain::seeds::{Body, RowSet, SeedSet, TableName};
 use crate::store::StoreError;
 use crate::store::postgres::{Failure, Pace, Session, Target, Transaction, settle};
 
+use super::literal::quote;
 use super::lock::{Purpose, wait_for};
-use super::quoting::quote;
 use super::run::Run;
 
 /// What one set did.

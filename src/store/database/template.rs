@@ -8,8 +8,8 @@ use crate::store::StoreError;
 use crate::store::postgres::Target;
 
 use super::apply::{Wanted, apply};
+use super::literal::{literal, quote};
 use super::maintenance::{Grip, unfinished};
-use super::quoting::{literal, quote};
 use super::seed::{Effect, seed};
 use super::test_database::{Recipe, TestServer, verify};
 

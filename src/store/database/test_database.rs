@@ -11,8 +11,8 @@ use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
 use super::ledger;
+use super::literal::{literal, quote};
 use super::maintenance::{Grip, Listed, Maintenance, unfinished};
-use super::quoting::{literal, quote};
 use super::run::Run;
 use super::seed::present;
 use super::template;

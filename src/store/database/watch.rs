@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::lock::Holder;
-use crate::domain::migrations::Direction;
+use crate::domain::migrations::{Direction, Script, Statement};
 
 /// Something that happens while migrations run.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +26,10 @@ pub enum Event<'a> {
     },
     /// A statement begins.
     Statement {
-        /// `file:line:column`.
-        place: &'a str,
-        /// Its SQL.
-        text: &'a str,
-        /// Its number in the migration, from 1.
-        number: usize,
-        /// How many there are.
-        of: usize,
+        /// The file that it stands in.
+        script: &'a Script,
+        /// The statement.
+        statement: &'a Statement<'a>,
     },
     /// The statement is still running.
     Still {

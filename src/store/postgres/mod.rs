@@ -23,5 +23,5 @@ pub use users::{Identity, UserCount};
 pub(in crate::store) use failure::{Failure, Place};
 pub(in crate::store) use pace::{Backend, Mark, Pace, Transaction, Work};
 pub(in crate::store) use session::Session;
-pub(in crate::store) use settle::{After, commit_in_place, settle};
+pub(in crate::store) use settle::{After, Durability, close, settle};
 pub(in crate::store) use target::Connections;

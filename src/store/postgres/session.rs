@@ -17,6 +17,7 @@ use crate::store::StoreError;
 
 use super::failure::{Failure, Place};
 use super::pace::{Backend, Mark, Pace, Transaction, Work};
+use super::settle::Durability;
 use super::target::{Occupied, Target};
 
 /// Whether the server looks now and then if we are still there (from 14, not on every system).
@@ -146,10 +147,26 @@ impl Session {
         self.simple("ROLLBACK".to_owned()).await.map(drop)
     }
 
-    /// Commit, and ask in the same message what became of it: `committed` or `aborted`, since the answer to COMMIT does not tell.
-    pub(super) async fn commit_and_ask(&mut self, transaction: &Transaction) -> Result<Option<String>, Failure> {
-        let sql = format!("COMMIT; SELECT pg_xact_status('{}'::xid8)", transaction.as_str());
-        let row = self.simple(sql).await?;
+    /// Pin, see that the transaction is still ours, run `records`, commit, and ask what became of it: `committed` or `aborted`,
+    /// since the answer to COMMIT does not tell. One message; the division by zero is the sign of a transaction that has ended.
+    pub(super) async fn close_transaction(
+        &mut self,
+        transaction: &Transaction,
+        records: &str,
+        durability: Durability,
+    ) -> Result<Option<String>, Failure> {
+        let (xid, settings) = (transaction.as_str(), self.settings());
+        let synchronous = match durability {
+            Durability::Now => "",
+            Durability::WithTheNext => "SET LOCAL synchronous_commit = off;",
+        };
+        let sql = format!(
+            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {settings}; \
+             SELECT 1 / coalesce((pg_current_xact_id_if_assigned()::text = '{xid}')::int, 0); \
+             {records}; {synchronous} COMMIT; SELECT pg_xact_status('{xid}'::xid8)"
+        );
+        let limit = self.pace.answer_limit();
+        let row = bounded(limit, last(self.connection.fetch(sqlx::raw_sql(AssertSqlSafe(sql))))).await?;
         Ok(row.and_then(|row| row.try_get(0).ok()).flatten())
     }
 
@@ -337,6 +354,14 @@ async fn first(mut rows: BoxStream<'_, Result<PgRow, sqlx::Error>>) -> Result<Op
         first.get_or_insert(row);
     }
     Ok(first)
+}
+
+async fn last(mut rows: BoxStream<'_, Result<PgRow, sqlx::Error>>) -> Result<Option<PgRow>, sqlx::Error> {
+    let mut last = None;
+    while let Some(row) = rows.try_next().await? {
+        last = Some(row);
+    }
+    Ok(last)
 }
 
 async fn bounded<T>(limit: Option<Duration>, step: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {

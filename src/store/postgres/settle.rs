@@ -73,7 +73,7 @@ async fn committed(target: &Target, transaction: &Transaction, story: &str) -> R
     Err(unknown("the server still calls it unfinished"))
 }
 
-/// What a session is good for after [`commit_in_place`].
+/// What a session is good for after [`close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum After {
     /// For the next transaction.
@@ -82,32 +82,43 @@ pub(in crate::store) enum After {
     Lost,
 }
 
-/// Commit and go on with the same session; another connection is asked only where this one was lost.
+/// Whether a commit waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Durability {
+    /// It does.
+    Now,
+    /// It does not; a later commit of the same run waits for both. A server that dies in between forgets it whole.
+    WithTheNext,
+}
+
+/// Take back what foreign SQL has set, run `records` (plain SQL of ours) and commit, all in one message; go on with the same
+/// session. Another connection is asked only where this one was lost.
 ///
 /// # Errors
-/// As [`settle`].
-pub(in crate::store) async fn commit_in_place(
+/// As [`settle`]; inside, the server's refusal, with everything rolled back.
+pub(in crate::store) async fn close(
     session: &mut Session,
     target: &Target,
     transaction: &Transaction,
+    (records, durability): (&str, Durability),
     what: &str,
-) -> Result<After, StoreError> {
+) -> Result<Result<After, Failure>, StoreError> {
     let place = session.place().clone();
-    let reason = match session.commit_and_ask(transaction).await {
-        Ok(Some(fate)) if fate == "committed" => return Ok(After::Alive),
+    let reason = match session.close_transaction(transaction, records, durability).await {
+        Ok(Some(fate)) if fate == "committed" => return Ok(Ok(After::Alive)),
         Ok(fate) => {
             let fate = fate.unwrap_or_else(|| "forgotten".to_owned());
             return Err(StoreError::OutcomeUnknown(format!(
                 "{place} answered the COMMIT of {what}, but calls it {fate}: look whether it stands before running it again"
             )));
         }
-        Err(refused @ Failure::Server { .. }) => return Err(refused.into_store_error(&place)),
+        Err(refused @ Failure::Server { .. }) => return Ok(Err(refused)),
         Err(Failure::Gone { reason, .. } | Failure::Nonsense(reason)) => reason,
     };
     let story = format!("the connection to {place} was lost while {what} was being committed ({reason})");
     let reader = committed(target, transaction, &story).await?;
     reader.abandon().await;
-    Ok(After::Lost)
+    Ok(Ok(After::Lost))
 }
 
 async fn open_reader(target: &Target) -> Result<Session, StoreError> {

@@ -8,7 +8,7 @@ use crate::store::database::record::{self, Happening, Stamp};
 use crate::store::database::run::Undecided;
 use crate::store::database::sql_error::Complaint;
 use crate::store::database::watch::Event;
-use crate::store::postgres::{After, Connections, Failure, commit_in_place};
+use crate::store::postgres::{Connections, Failure};
 
 impl Engine<'_> {
     /// A part outside of any transaction.
@@ -76,13 +76,9 @@ impl Engine<'_> {
     /// Write down what is about to be run, where no transaction will hold it.
     async fn announce(&mut self, job: &Job<'_>, part: usize, before: &[String]) -> Result<(), StoreError> {
         let work = self.begin().await?;
-        let stamp = Stamp { id: &self.id, run: self.run, transaction: Some(&work.transaction) };
-        let happening = Happening::Started { part, indexes: before };
-        record::happened(&mut self.worker, job.subject(), happening, stamp).await?;
-        if commit_in_place(&mut self.worker, self.target, &work.transaction, &job.label()).await? == After::Lost {
-            self.worker = Self::open_worker(self.target, &self.id).await?;
-        }
-        Ok(())
+        let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
+        let record = record::happened(job.subject(), Happening::Started { part, indexes: before }, stamp);
+        self.close_record(&work.transaction, &record, &job.label()).await
     }
 
     async fn alone_failed(

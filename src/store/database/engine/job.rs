@@ -1,6 +1,7 @@
 //! One migration to be run, one way: its parts, and from which of them a run goes on.
 
 use crate::domain::migrations::{Direction, Migration, Phases, Script, Version};
+use crate::domain::schema::{Fingerprint, Level};
 use crate::store::StoreError;
 use crate::store::database::ledger::Unfinished;
 
@@ -11,6 +12,35 @@ pub(in crate::store::database) struct Job<'a> {
     /// What is run: the up, or the down that was chosen.
     pub(in crate::store::database) script: &'a Script,
     pub(in crate::store::database) phases: Phases<'a>,
+    pub(in crate::store::database) look: Looks,
+    pub(in crate::store::database) more: More,
+    /// The schema that must be there at its end, and how exactly.
+    pub(in crate::store::database) expected: Option<(&'a Fingerprint, Level)>,
+    /// Why it is known that its down gives back the schema, as JSON.
+    pub(in crate::store::database) proof: Option<&'a str>,
+}
+
+/// Whether the schema is looked at on either side of a migration.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::store::database) struct Looks {
+    pub(in crate::store::database) before: Look,
+    pub(in crate::store::database) after: Look,
+}
+
+/// Whether the schema is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store::database) enum Look {
+    #[default]
+    No,
+    Yes,
+}
+
+/// Whether the run goes on with another migration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store::database) enum More {
+    #[default]
+    None,
+    Follow,
 }
 
 impl<'a> Job<'a> {
@@ -27,7 +57,8 @@ impl<'a> Job<'a> {
     ) -> Result<Self, StoreError> {
         let phases = script.phases();
         let phases = phases.map_err(|error| StoreError::Refused(format!("{error}; nothing was written")))?;
-        Ok(Self { direction, migration, script, phases })
+        let (look, more) = (Looks::default(), More::None);
+        Ok(Self { direction, migration, script, phases, look, more, expected: None, proof: None })
     }
 
     pub(in crate::store::database) fn label(&self) -> String {

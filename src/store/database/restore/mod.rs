@@ -17,7 +17,7 @@ use crate::store::pg_tools::{Archive, Ownership, PgTools};
 use crate::store::postgres::{Pace, Session, Target};
 
 use super::backup::{Checked, Table, differences, refuse_pooler, tally};
-use super::quoting::quote;
+use super::literal::quote;
 use super::scratch::{MARK, Scratch};
 
 /// A restore that may begin: the archive is whole and the role has the rights.

@@ -9,7 +9,7 @@ use sqlx::Row;
 use tokio::time::sleep;
 
 use crate::store::StoreError;
-use crate::store::database::quoting::quote;
+use crate::store::database::literal::quote;
 use crate::store::database::scratch::Scratch;
 use crate::store::postgres::{Failure, Pace, Session, Target, settle};
 
