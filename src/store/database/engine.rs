@@ -15,9 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::domain::migrations::{Direction, Migration, Phase, Statement};
 use crate::domain::schema::{Fingerprint, diff};
 use crate::store::StoreError;
-use crate::store::postgres::{
-    After, Connections, Durability, Failure, Mark, Pace, Session, Target, Transaction, Work, close,
-};
+use crate::store::postgres::{After, Durability, Failure, Mark, Pace, Session, Target, Transaction, Work, close};
 
 pub(super) use self::job::{Job, Look, Looks, More};
 use super::fingerprint;
@@ -97,7 +95,9 @@ impl<'a> Engine<'a> {
         unfinished: Option<&Unfinished>,
     ) -> Result<Duration, StoreError> {
         let outcome = self.parts(job, unfinished).await;
-        if let Err(error) = &outcome {
+        if let Err(error) = &outcome
+            && !self.gave_up()
+        {
             self.remember(job, error).await;
         }
         outcome
@@ -319,10 +319,6 @@ impl<'a> Engine<'a> {
 
     /// Put a failure into the history; where that is not to be had, the operator has the error itself.
     async fn remember(&mut self, job: &Job<'_>, error: &StoreError) {
-        // A statement that was given up still has the only connection; the next run sees in the ledger how far this one came.
-        if self.target.connections() == Connections::One && self.run.stop.is_asked() {
-            return;
-        }
         let remember = async {
             // Whatever state the session is in, this ends it.
             self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;

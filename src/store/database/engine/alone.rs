@@ -91,7 +91,7 @@ impl Engine<'_> {
         failure: Failure,
     ) -> StoreError {
         let place = format!("{}:{}", job.script.file(), statement.position());
-        if self.target.connections() == Connections::One && self.run.stop.is_asked() {
+        if self.gave_up() {
             return StoreError::Stopped(format!("{}; the next run looks what became of {place}", job.state(part)));
         }
         if !matches!(failure, Failure::Server { .. }) {
@@ -114,6 +114,11 @@ impl Engine<'_> {
             return StoreError::Stopped(state);
         }
         Complaint { script: job.script, statement, failure, blocked: None, state }.into_error(self.worker.place())
+    }
+
+    /// Whether a statement was given up that still has the only connection; the next run sees in the ledger how far this one came.
+    pub(super) fn gave_up(&self) -> bool {
+        self.target.connections() == Connections::One && self.run.stop.is_asked()
     }
 
     /// Drop invalid indexes, without keeping anybody waiting.
