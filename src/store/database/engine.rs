@@ -95,10 +95,8 @@ impl<'a> Engine<'a> {
         unfinished: Option<&Unfinished>,
     ) -> Result<Duration, StoreError> {
         let outcome = self.parts(job, unfinished).await;
-        if let Err(error) = &outcome
-            && !self.gave_up()
-        {
-            self.remember(job, error).await;
+        if !self.gave_up() {
+            self.remember(job, &outcome).await;
         }
         outcome
     }
@@ -318,7 +316,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Put a failure into the history; where that is not to be had, the operator has the error itself.
-    async fn remember(&mut self, job: &Job<'_>, error: &StoreError) {
+    async fn remember(&mut self, job: &Job<'_>, outcome: &Result<Duration, StoreError>) {
+        let Err(error) = outcome else { return };
         let remember = async {
             // Whatever state the session is in, this ends it.
             self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;
