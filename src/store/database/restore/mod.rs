@@ -200,7 +200,7 @@ impl Restoration {
         self.live
     }
 
-    /// Statements that drop what killed restores and verifications left on this server; they may also be under way.
+    /// Statements that drop what killed commands left on this server; the commands may also be under way.
     pub fn leftovers(&self) -> &[String] {
         &self.leftovers
     }
