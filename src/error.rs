@@ -337,7 +337,8 @@ fn store_code(error: &StoreError) -> &'static str {
 fn store_hint(error: &StoreError) -> String {
     match error {
         StoreError::NotFound { .. } => "llmhub flags list",
-        StoreError::Conflict(_) | StoreError::Moved { .. } => "look, then run it again: llmhub flags diff",
+        StoreError::Moved { .. } => "look, then run it again: llmhub flags diff",
+        StoreError::Conflict(_) => "look what is there, then run it again",
         StoreError::Credentials(_) => "check the login: llmhub profile show",
         StoreError::Denied(_) => "use a role that may do this: llmhub profile show",
         StoreError::Unsupported { hint, .. } => hint.as_str(),

@@ -100,7 +100,7 @@ fn every_command_of_the_readme_runs() {
     assert!(commands.len() > 20, "{commands:?}");
     for (heading, line) in &commands {
         let sources = match heading.as_str() {
-            "A database" => "db",
+            "A database" | "Migrations" => "db",
             "A running hub" => "hub",
             "The hub's .env" => "",
             "Undo everything" => "hub db env",
@@ -147,6 +147,34 @@ fn the_example_state_file_is_what_its_comment_says() {
     let (status, text) = world.shell("llmhub flags apply examples/flags.toml -y", "db");
     assert_eq!(status, 0, "{text}");
     assert_eq!(world.shell("llmhub flags diff examples/flags.toml", "db").0, 0);
+}
+
+/// The columns of a document, `table.column`: tables of two columns, each under a paragraph that begins with the table's name.
+fn documented(document: &str) -> Vec<String> {
+    let names = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let (mut table, mut found) = (String::new(), Vec::new());
+    for line in document.lines() {
+        if line.starts_with('`') && line.contains("`: ") {
+            table = names(line).swap_remove(0);
+        } else if let Some(cell) = line.strip_prefix("| ").and_then(|row| row.split(" | ").next()) {
+            found.extend(names(cell).into_iter().map(|column| format!("{table}.{column}")));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn every_column_of_a_migrated_database_is_explained_and_no_other() {
+    let columns = "SELECT table_name || '.' || column_name FROM information_schema.columns \
+                   WHERE table_schema IN ('public', 'llmhub')";
+    let mut there = Database::migrated().lines(columns).await;
+    there.sort();
+    let explained = documented(&read("migrations/README.md"));
+    let only = |some: &[String], other: &[String]| -> Vec<String> {
+        some.iter().filter(|name| !other.contains(name)).cloned().collect()
+    };
+    assert_eq!((only(&there, &explained), only(&explained, &there)), (vec![], vec![]));
 }
 
 const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "elvish", "powershell"];

@@ -293,3 +293,135 @@ fn two_commands_at_once_take_turns() {
     users.sort();
     assert_eq!(users, ["ana", "ben"]);
 }
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A line, its exit status and what it says on either stream.
+#[track_caller]
+fn case(home: &Path, line: &str, status: i32, says: &str) {
+    let output = llmhub(home, line);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{line}: {said}");
+    assert!(said.contains(says), "{line}: {said}");
+}
+
+/// The shipped migrations in a folder of their own, for others to be added.
+fn shipped(folder: &Path) {
+    std::fs::create_dir(folder).expect("a folder");
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("the shipped ones") {
+        let from = entry.expect("a file").path();
+        if from.extension().is_some_and(|ending| ending == "sql") {
+            std::fs::copy(&from, folder.join(from.file_name().expect("a name"))).expect("copied");
+        }
+    }
+}
+
+fn add(folder: &Path, name: &str, up: &str) {
+    std::fs::write(folder.join(format!("{name}.up.sql")), up).expect("written");
+    std::fs::write(folder.join(format!("{name}.down.sql")), "SELECT 1;\n").expect("written");
+}
+
+#[test]
+fn every_verb_of_db_works_in_the_sandbox_or_says_what_to_use_instead() {
+    let home = tempfile::tempdir().expect("a folder");
+    let at = home.path();
+    std::fs::write(at.join("x.dump"), "no dump").expect("written");
+    // Its first use puts the shipped schema and the shipped rows there.
+    case(at, "--sandbox db status", 0, "0003");
+    case(at, "--sandbox db seed -o json", 0, r#""inserted": 0"#);
+    case(at, "--sandbox db seed --dry-run", 0, "nothing was written");
+    case(at, "--sandbox db plan", 0, "nothing to apply");
+    case(at, "--sandbox db apply --dry-run", 0, "nothing was written");
+    case(at, "--sandbox db apply", 0, "nothing to apply");
+    case(at, "--sandbox db history", 0, "feature_flags");
+    case(at, "--sandbox db baseline 0003", 5, "a baseline is for a database that has none");
+    case(at, &format!("--sandbox db new notes --dir {}/new", at.display()), 0, "0001_notes.up.sql");
+    case(at, "--sandbox db setup-test", 7, "llmhub --sandbox db seed");
+    case(at, &format!("--sandbox db restore {}/x.dump -y", at.display()), 7, "--database-url");
+    let dump = at.join("hub.dump");
+    let backup = llmhub(at, &format!("--sandbox db backup {}", dump.display()));
+    // The sandbox is newer than the tools that many systems bring.
+    match backup.status.code() {
+        Some(0) => assert!(dump.exists()),
+        Some(7) => assert!(text(&backup.stderr).contains("version 17 or newer"), "{}", text(&backup.stderr)),
+        other => panic!("{other:?}: {}", text(&backup.stderr)),
+    }
+}
+
+#[test]
+fn a_folder_of_migrations_goes_on_top_of_the_shipped_schema_and_stays_there() {
+    let home = tempfile::tempdir().expect("a folder");
+    let at = home.path();
+    let (own, full) = (at.join("own"), at.join("full"));
+    std::fs::create_dir(&own).expect("a folder");
+    add(&own, "0001_own", "CREATE TABLE own (n int);\n");
+    std::fs::create_dir_all(at.join(".config/llmhub")).expect("a folder");
+    let profile = format!("[profiles.dev]\nmigrations = \"{}\"\n", own.display());
+    std::fs::write(at.join(".config/llmhub/config.toml"), profile).expect("written");
+    // The profile's folder is not what the first use puts there, and does not take its place later.
+    case(at, "-p dev --sandbox flags list", 0, "unified_llm_hub");
+    case(at, "-p dev --sandbox db apply", 5, "0002_llm_management, which is not among the files");
+
+    shipped(&full);
+    add(&full, "0004_notes", "CREATE TABLE notes (n int);\nINSERT INTO notes SELECT generate_series(1, 1000);\n");
+    add(&full, "0005_index", "-- llmhub: transaction=none\nCREATE INDEX CONCURRENTLY notes_n ON notes (n);\n");
+    let apply = format!("--sandbox db apply --dir {}", full.display());
+    case(at, &apply, 0, "0005");
+    case(at, "--sandbox flags list", 0, "unified_llm_hub");
+    case(at, "--sandbox db status", 0, "0004_notes, which is not among the files");
+
+    // What fails is rolled back and remembered, and nothing comes after it.
+    add(&full, "0006_bad", "INSERT INTO notes VALUES (0);\nSELECT nonsense FROM nowhere;\n");
+    add(&full, "0007_next", "CREATE TABLE next (n int);\n");
+    case(at, &apply, 7, "0006_bad.up.sql:2:22");
+    case(at, "--sandbox db history", 0, "0006_bad was rolled back");
+    let sum = "DO $$ BEGIN IF (SELECT count(*) FROM notes) <> 1000 THEN RAISE 'not rolled back'; END IF; END $$;\n";
+    add(&full, "0006_bad", sum);
+    case(at, &apply, 0, "0007");
+}
+
+#[test]
+fn ctrl_c_during_a_long_statement_ends_the_command_within_seconds_and_the_next_one_works() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (at, full) = (home.path(), home.path().join("full"));
+    case(at, "--sandbox db status", 0, "0003");
+    shipped(&full);
+    let apply = format!("--sandbox db apply --dir {}", full.display());
+    let cases = [
+        ("0004_long", "CREATE TABLE long (n int);\nSELECT pg_sleep(100);\n"),
+        ("0005_alone", "-- llmhub: transaction=none\nSELECT pg_sleep(100);\n"),
+    ];
+    for (name, up) in cases {
+        add(&full, name, up);
+        let running = Command::new(env!("CARGO_BIN_EXE_llmhub"))
+            .args(apply.split(' '))
+            .env_clear()
+            .env("HOME", at)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("llmhub runs");
+        // Its start takes a second; where it takes longer the signal comes before the statement, with the same end.
+        std::thread::sleep(Duration::from_secs(6));
+        let pid = running.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+        let since = Instant::now();
+        let output = running.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(130), "{name}: {}", text(&output.stderr));
+        assert!(since.elapsed() < Duration::from_secs(10), "{name}: {:?}", since.elapsed());
+        case(
+            at,
+            &format!("--sandbox db status --dir {}", full.display()),
+            0,
+            name.split('_').next().expect("a version"),
+        );
+        // A statement in a transaction left nothing; of one outside nobody can tell, so the operator is asked.
+        let again = format!("{apply} --undecided redo");
+        add(&full, name, &up.replace("100", "0"));
+        let edited = llmhub(at, &again);
+        assert_eq!(edited.status.code(), Some(0), "{name}: {}", text(&edited.stderr));
+    }
+}

@@ -130,7 +130,9 @@ impl App {
         let checked = backup::check(&file, wish.evidence, &tools).await?;
         let restoration = restore::prepare(&target, wish.into.as_deref(), checked).await?;
         for statement in restoration.leftovers() {
-            self.ui.warn(&format!("a restore is under way on this server, or was killed; if it was: {statement}"));
+            self.ui.warn(&format!(
+                "another llmhub works with a database of its own on this server, or was killed; if it was: {statement}"
+            ));
         }
         Ok((restoration, tools))
     }

@@ -1,4 +1,4 @@
-//! The embedded database behind `--sandbox`: opened once for a command, migrated on first use, one process at a time.
+//! The embedded database behind `--sandbox`: opened once for a command, migrated and seeded on first use, one process at a time.
 
 use super::App;
 #[cfg(feature = "sandbox")]
@@ -30,7 +30,6 @@ impl App {
     /// [`Error::Store`] when another process keeps it, or it does not start.
     pub(super) async fn sandbox(&self) -> Result<Target, Error> {
         use crate::store::StoreError;
-        use crate::store::database::{Run, Wanted, apply};
         use crate::store::sandbox::Sandbox;
         use std::sync::Arc;
 
@@ -46,13 +45,27 @@ impl App {
             }
             let waits = || self.ui.note("waiting for another llmhub that uses the sandbox");
             let sandbox = Arc::new(Sandbox::open(&folder, PATIENCE, waits).await?);
-            let run = Run::new(self.operator(), PATIENCE);
-            let target = Target::Sandbox(Arc::clone(&sandbox));
-            if let Some(failed) = apply(&target, &Set::embedded(), &Wanted::default(), &run).await?.failed {
-                return Err(failed.error.into());
+            if !sandbox.is_ready() {
+                self.fill(&Target::Sandbox(Arc::clone(&sandbox))).await?;
+                sandbox.set_ready()?;
             }
             Ok::<_, Error>(sandbox)
         });
         Ok(Target::Sandbox(Arc::clone(opened.await?)))
+    }
+
+    /// The shipped schema and the shipped rows, whatever the profile has: a folder of migrations is applied by `db apply`. What
+    /// an interrupted first use has done already is not done again.
+    async fn fill(&self, target: &Target) -> Result<(), Error> {
+        use crate::domain::seeds::embedded;
+        use crate::store::database::{Effect, Run, Wanted, apply, seed};
+
+        let run = Run::new(self.operator(), PATIENCE);
+        if let Some(failed) = apply(target, &Set::embedded(), &Wanted::default(), &run).await?.failed {
+            return Err(failed.error.into());
+        }
+        let sets = embedded().map_err(|error| Error::Bug(error.to_string()))?;
+        seed(target, &sets, &run, Effect::Keep).await?;
+        Ok(())
     }
 }

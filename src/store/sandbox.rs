@@ -27,6 +27,8 @@ use super::StoreError;
 const CLUSTER: &str = "cluster";
 /// A cluster that is being made; whatever is found here at a start was interrupted.
 const UNFINISHED: &str = "cluster.new";
+/// In the finished cluster, once its first use has come to its end.
+const READY: &str = "ready";
 /// Locked by the process that owns the folder. It is never deleted: a second file of that name would be a second lock.
 const LOCK: &str = "lock";
 /// PostgreSQL derives the socket's name from it; nothing listens on TCP.
@@ -102,6 +104,20 @@ impl Sandbox {
         let lock = acquire(&data_dir, wait, on_wait).await?;
         let engine = start(data_dir.clone(), lock).await?;
         Ok(Self { engine: Mutex::new(Some(engine)), data_dir, slot_taken: Arc::new(AtomicBool::new(false)) })
+    }
+
+    /// Whether [`Sandbox::set_ready`] was called for this cluster, by whatever process.
+    pub fn is_ready(&self) -> bool {
+        self.data_dir.join(CLUSTER).join(READY).exists()
+    }
+
+    /// Remember that the cluster holds what its first use puts there, so that no later one puts it there again.
+    ///
+    /// # Errors
+    /// [`StoreError::Local`] when the mark cannot be written.
+    pub fn set_ready(&self) -> Result<(), StoreError> {
+        let mark = self.data_dir.join(CLUSTER).join(READY);
+        File::create(&mark).map(drop).map_err(|error| unusable(&mark, &error))
     }
 
     /// Take the one connection slot; it is free again when the returned value is dropped.

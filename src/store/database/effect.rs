@@ -8,6 +8,8 @@ use crate::domain::migrations::{Alone, ObjectName};
 use crate::store::StoreError;
 use crate::store::postgres::Session;
 
+use super::literal::quote;
+
 /// What stands of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -95,7 +97,6 @@ fn get<'r, T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(
 }
 
 fn quoted(name: &ObjectName) -> String {
-    let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
     match &name.schema {
         Some(schema) => format!("{}.{}", quote(schema), quote(&name.name)),
         None => quote(&name.name),

@@ -52,14 +52,10 @@ pub(in crate::store) async fn read(session: &mut Session) -> Result<Fingerprint,
         pin.push_str("; ");
         pin.push_str(setting);
     }
-    send(session, &pin).await?;
+    session.send(&pin).await?;
     let fingerprint = objects(session).await?;
-    send(session, "ROLLBACK TO SAVEPOINT llmhub_fingerprint; RELEASE SAVEPOINT llmhub_fingerprint").await?;
+    session.send("ROLLBACK TO SAVEPOINT llmhub_fingerprint; RELEASE SAVEPOINT llmhub_fingerprint").await?;
     Ok(fingerprint)
-}
-
-async fn send(session: &mut Session, sql: &str) -> Result<(), StoreError> {
-    session.foreign(sql, None).await.map_err(|failure| failure.into_store_error(session.place()))
 }
 
 async fn objects(session: &mut Session) -> Result<Fingerprint, StoreError> {

@@ -51,14 +51,10 @@ pub async fn count_losses(target: &Target, doomed: &[Doomed], limit: Duration) -
         // A transaction each: a lock on the first table shall not be held while the last is counted.
         session.begin_read(Pace::Long).await?;
         losses.push(count(&mut session, item, limit).await?);
-        send(&mut session, "ROLLBACK").await?;
+        session.send("ROLLBACK").await?;
     }
     session.close().await;
     Ok(losses)
-}
-
-async fn send(session: &mut Session, sql: &str) -> Result<(), StoreError> {
-    session.foreign(sql, None).await.map_err(|failure| failure.into_store_error(session.place()))
 }
 
 async fn count(session: &mut Session, item: &Doomed, limit: Duration) -> Result<Loss, StoreError> {
@@ -178,13 +174,13 @@ async fn exactly(session: &mut Session, sql: &str, limit: Duration) -> Result<Re
         "SAVEPOINT item; SET LOCAL statement_timeout = {}; SET LOCAL row_security = off; SET LOCAL jit = off",
         limit.as_millis().max(1)
     );
-    send(session, &limits).await?;
+    session.send(&limits).await?;
     match session.row(sqlx::query(AssertSqlSafe(sql))).await {
         Ok(Some(row)) => Ok(Ok(row)),
         Ok(None) => Ok(Err("the server counted nothing".to_owned())),
         Err(error) => {
             // If the connection itself is gone, this says so.
-            send(session, "ROLLBACK TO SAVEPOINT item").await?;
+            session.send("ROLLBACK TO SAVEPOINT item").await?;
             Ok(Err(match error {
                 StoreError::Unreachable(_) => format!("counting took longer than {} s", limit.as_secs().max(1)),
                 StoreError::Denied(_) => "the role may not read it".to_owned(),

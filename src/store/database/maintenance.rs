@@ -165,7 +165,7 @@ impl Maintenance {
 
     /// Run a statement that makes, marks or drops a database.
     pub(super) async fn run(&mut self, sql: String) -> Result<(), StoreError> {
-        self.session.alone(sql).await.map_err(|failure| match &failure {
+        self.session.administer(&sql).await.map_err(|failure| match &failure {
             Failure::Server { sqlstate, message, .. } if ["55006", "42P04", "3D000"].contains(&sqlstate.as_str()) => {
                 StoreError::Conflict(format!("somebody else is at work on this database: {message} ({sqlstate})"))
             }

@@ -1,7 +1,8 @@
 //! A second pair of eyes on a statement that takes long: who blocks it, whether the server is still there, and its cancel.
 //!
 //! Works on a connection of its own that is opened when first needed and never holds a snapshot, so that it stalls no
-//! CREATE INDEX CONCURRENTLY. Where the database has one connection only, there is nobody to look and nothing to cancel.
+//! CREATE INDEX CONCURRENTLY. Where the database has one connection only, there is nobody to look and nothing to cancel: a
+//! statement that shall end is given up.
 
 use std::future::Future;
 use std::pin::pin;
@@ -68,6 +69,11 @@ impl Observer {
                 biased;
                 outcome = &mut statement => return Watched { outcome, blocked },
                 () = run.stop.asked(), if cancelled.is_none() => {
+                    if self.target.connections() == Connections::One {
+                        // The statement ends with the process, and its transaction with it.
+                        let reason = "it was given up".to_owned();
+                        return Watched { outcome: Err(Failure::Gone { reason, sqlstate: None }), blocked };
+                    }
                     cancelled = Some(Instant::now());
                     self.cancel(backend).await;
                 }

@@ -1,7 +1,10 @@
-//! A database beside the live one, for trying things on: made empty, dropped at the end.
+//! A database of llmhub's own beside the live one, made empty: to rehearse migrations in, to verify a backup, to restore into.
 //!
-//! Its name and comment say what it is and when it was made. What a run that died has left is dropped by a later one, after an
-//! hour and only while nobody is connected to it.
+//! It has the encoding and the locale of the live one, and its comment says what it is and when it was made. It is dropped when
+//! its owner is done, fails or is interrupted, unless it was put to use. What a run that died has left is dropped by a later
+//! one, after an hour and only while nobody is connected to it.
+
+use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -9,16 +12,39 @@ use sqlx::postgres::PgRow;
 use crate::store::StoreError;
 use crate::store::postgres::{Connections, Failure, Pace, Session, Target};
 
+use super::literal::{literal, quote};
+
 /// How a scratch database is called: this, eight hexadecimal digits of the server's clock in seconds, eight at random.
 const PREFIX: &str = "llmhub_scratch_";
 
-/// An empty database with the live one's encoding and collation. Call [`Scratch::close`]; one that is only forgotten stays until
-/// the first run an hour later.
+/// How the comment of one begins.
+pub(super) const MARK: &str = "scratch copy that llmhub made at ";
+
+/// How long an interrupted command waits for the drop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the server may take to notice that whoever asked for a database is gone; it looks every half second.
+const NOTICE: Duration = Duration::from_millis(700);
+
+/// What becomes of the database when its value goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The server may still be making it.
+    Unborn,
+    /// It is dropped.
+    Ours,
+    /// It stays.
+    Kept,
+}
+
+/// An empty database like the live one; dropping the value drops it on the server.
 #[derive(Debug)]
 pub struct Scratch {
-    live: Target,
+    /// From where it is made and dropped: not from inside it.
+    base: Target,
     target: Target,
     name: String,
+    fate: Fate,
 }
 
 impl Scratch {
@@ -28,28 +54,41 @@ impl Scratch {
     /// [`StoreError::Unsupported`] for the sandbox and where a pooler keeps the new database out of reach;
     /// [`StoreError::Denied`] for a role that may not create databases.
     pub async fn create(live: &Target) -> Result<Self, StoreError> {
-        if live.connections() == Connections::One {
+        Self::create_from(live, live.database(), PREFIX).await
+    }
+
+    /// Make one like the database `like`, or like template1 if there is none, from another database of its server. Its name is
+    /// `prefix` and 16 hexadecimal digits, which must fit the 63 bytes of a name.
+    ///
+    /// # Errors
+    /// As [`Scratch::create`].
+    pub(super) async fn create_from(base: &Target, like: &str, prefix: &str) -> Result<Self, StoreError> {
+        if base.connections() == Connections::One {
             return Err(StoreError::Unsupported {
                 message: "the sandbox serves one database and one connection: there is no room for a scratch copy"
                     .to_owned(),
-                hint: "use a PostgreSQL server, on this machine for example".to_owned(),
+                hint: "name a PostgreSQL server with --database-url, on this machine for example".to_owned(),
             });
         }
-        let mut session = Session::open(live).await?;
+        let mut session = Session::open(base).await?;
         session.begin_read(Pace::Quick).await?;
-        let plan = Plan::read(&mut session).await?;
-        let done = make(&mut session, &plan).await;
+        let plan = Plan::read(&mut session, like, prefix).await?;
+        session.send("ROLLBACK").await?;
+        // From here on the value's end drops what the server may have made.
+        let mut scratch =
+            Self { base: base.clone(), target: base.beside(&plan.name)?, name: plan.name.clone(), fate: Fate::Unborn };
+        let made = make(&mut session, &plan).await;
+        scratch.fate = Fate::Ours;
         session.close().await;
-        done?;
-        let scratch = Self { live: live.clone(), target: live.beside(&plan.name)?, name: plan.name };
+        made?;
         match scratch.greet().await {
             Ok(()) => Ok(scratch),
             Err(error) => {
-                let (name, place) = (scratch.name.clone(), scratch.live.to_string());
+                let message = format!("{} was created at {base} but cannot be reached: {error}", scratch.name);
                 // It is dropped now if that works, else an hour later.
                 scratch.close().await.ok();
                 Err(StoreError::Unsupported {
-                    message: format!("{name} was created at {place} but cannot be reached: {error}"),
+                    message,
                     hint: "a connection pooler that knows only its own databases may stand between: give llmhub a URL that leads to \
                            the server itself"
                         .to_owned(),
@@ -71,14 +110,25 @@ impl Scratch {
     /// Drop it, whoever is connected.
     ///
     /// # Errors
-    /// Those of the connection to the live database; the copy is then dropped by a later run.
-    pub async fn close(self) -> Result<(), StoreError> {
-        let mut session = Session::open(&self.live).await?;
-        session.outside_transaction(Pace::Long);
-        let dropped = session.foreign(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name), None).await;
-        let dropped = dropped.map_err(|failure| failure.into_store_error(session.place()));
-        session.close().await;
-        dropped
+    /// [`StoreError::Refused`] when that fails; the copy is then dropped by a later run, or by hand.
+    pub async fn close(mut self) -> Result<(), StoreError> {
+        self.fate = Fate::Kept;
+        remove(&self.base, &self.name).await.map_err(|error| {
+            StoreError::Refused(format!("the database {} cannot be dropped, drop it by hand: {error}", self.name))
+        })
+    }
+
+    /// Drop it because of `error`, and say so if it stays.
+    pub(super) async fn close_after(self, error: StoreError) -> StoreError {
+        match self.close().await {
+            Ok(()) => error,
+            Err(left) => StoreError::Refused(format!("{error}; and {left}")),
+        }
+    }
+
+    /// It is somebody's database from now on.
+    pub(super) fn keep(mut self) {
+        self.fate = Fate::Kept;
     }
 
     /// See that what answers under its name is the new database.
@@ -95,6 +145,38 @@ impl Scratch {
     }
 }
 
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let wait = match self.fate {
+            Fate::Kept => return,
+            Fate::Ours => Duration::ZERO,
+            Fate::Unborn => NOTICE,
+        };
+        // Whoever waited for us was interrupted, and its runtime with it: this needs one of its own.
+        let (base, name) = (self.base.clone(), std::mem::take(&mut self.name));
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            if let Ok(runtime) = runtime {
+                let drop = async {
+                    tokio::time::sleep(wait).await;
+                    remove(&base, &name).await
+                };
+                // What cannot be dropped now is told by its comment.
+                let _ = runtime.block_on(async { tokio::time::timeout(PATIENCE, drop).await });
+            }
+        };
+        let _ = std::thread::spawn(work).join();
+    }
+}
+
+async fn remove(base: &Target, name: &str) -> Result<(), StoreError> {
+    let mut session = Session::open(base).await?;
+    let dropped = session.administer(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote(name))).await;
+    let dropped = dropped.map_err(|failure| failure.into_store_error(session.place()));
+    session.close().await;
+    dropped
+}
+
 /// What is to be sent, read in one look.
 struct Plan {
     name: String,
@@ -104,23 +186,26 @@ struct Plan {
 }
 
 impl Plan {
-    async fn read(session: &mut Session) -> Result<Self, StoreError> {
-        // Every part is quoted by the server. Names of columns that only some majors have are read from the row as JSON.
+    async fn read(session: &mut Session, like: &str, prefix: &str) -> Result<Self, StoreError> {
+        // The options are quoted by the server. Names of columns that only some majors have are read from the row as JSON.
         let query = sqlx::query(
             "SELECT lpad(to_hex(extract(epoch FROM now())::bigint), 8, '0') AS clock, \
-             to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS at, quote_ident(d.datname) AS live, \
-             concat_ws(' ', 'ENCODING', quote_literal(pg_encoding_to_char(d.encoding)), 'LC_COLLATE', quote_literal(d.datcollate), \
-             'LC_CTYPE', quote_literal(d.datctype), \
-             CASE j.row->>'datlocprovider' WHEN 'c' THEN 'LOCALE_PROVIDER libc' \
-             WHEN 'i' THEN 'LOCALE_PROVIDER icu ICU_LOCALE ' || \
-             quote_literal(coalesce(j.row->>'datlocale', j.row->>'daticulocale')) \
-             WHEN 'b' THEN 'LOCALE_PROVIDER builtin BUILTIN_LOCALE ' || quote_literal(j.row->>'datlocale') END, \
-             'ICU_RULES ' || quote_literal(j.row->>'daticurules')) AS options, \
+             to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS at, \
+             concat_ws(' ', format('ENCODING %L', pg_encoding_to_char((j->>'encoding')::int)), \
+             format('LC_COLLATE %L LC_CTYPE %L', j->>'datcollate', j->>'datctype'), \
+             CASE j->>'datlocprovider' \
+               WHEN 'i' THEN format('LOCALE_PROVIDER icu ICU_LOCALE %L', coalesce(j->>'datlocale', j->>'daticulocale')) \
+               WHEN 'b' THEN format('LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', j->>'datlocale') \
+               WHEN 'c' THEN 'LOCALE_PROVIDER libc' END, \
+             CASE WHEN j->>'daticurules' IS NOT NULL THEN format('ICU_RULES %L', j->>'daticurules') END, \
+             CASE WHEN spcname <> 'pg_default' THEN format('TABLESPACE %I', spcname) END) AS options, \
              coalesce((SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), false) AS allowed, \
              quote_ident(current_user) AS role \
-             FROM pg_catalog.pg_database d CROSS JOIN LATERAL (SELECT to_jsonb(d) AS row) j WHERE d.datname = current_database()",
+             FROM (SELECT to_jsonb(d) AS j, t.spcname FROM pg_catalog.pg_database d \
+             JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace \
+             WHERE d.datname IN ($1, 'template1') ORDER BY d.datname = $1 DESC LIMIT 1) known",
         );
-        let row = session.row(query).await?.ok_or_else(wrong)?;
+        let row = session.row(query.bind(like)).await?.ok_or_else(wrong)?;
         let clock: String = text(&row, "clock")?;
         if !row.try_get::<bool, _>("allowed").unwrap_or_default() {
             return Err(StoreError::Denied(format!(
@@ -132,13 +217,15 @@ impl Plan {
         }
         let random = getrandom::u32()
             .map_err(|error| StoreError::Local(format!("the system gives no random numbers: {error}")))?;
-        let name = format!("{PREFIX}{clock}{random:08x}");
-        let create = format!("CREATE DATABASE {name} TEMPLATE template0 {}", text(&row, "options")?);
+        let name = format!("{prefix}{clock}{random:08x}");
+        let create = format!("CREATE DATABASE {} TEMPLATE template0 {}", quote(&name), text(&row, "options")?);
         let comment = format!(
-            "COMMENT ON DATABASE {name} IS $comment$scratch copy that llmhub made at {} to rehearse migrations of {}; it is dropped at \
-             the end of the run and may be dropped by anybody$comment$",
-            text(&row, "at")?,
-            text(&row, "live")?.replace('$', "?"),
+            "COMMENT ON DATABASE {} IS {}",
+            quote(&name),
+            literal(&format!(
+                "{MARK}{} of the database {like}; it is dropped at the end of the run, and may be dropped by hand if no llmhub runs",
+                text(&row, "at")?
+            )),
         );
         let query = sqlx::query(
             "SELECT d.datname::text AS name FROM pg_catalog.pg_database d \
@@ -175,14 +262,16 @@ async fn make(session: &mut Session, plan: &Plan) -> Result<(), StoreError> {
         )),
         _ => failure.into_store_error(&place),
     };
-    session.foreign("ROLLBACK", None).await.map_err(fail)?;
-    session.outside_transaction(Pace::Long);
     for name in &plan.leftovers {
-        // Without FORCE: if somebody has just connected, it stays. The name is ours, letters and digits.
-        session.foreign(&format!("DROP DATABASE IF EXISTS {name}"), None).await.ok();
+        // Without FORCE: if somebody has just connected, it stays.
+        session.administer(&format!("DROP DATABASE IF EXISTS {}", quote(name))).await.ok();
     }
-    session.foreign(&plan.create, None).await.map_err(fail)?;
-    session.foreign(&plan.comment, None).await.map_err(fail)
+    if session.server_version().is_some_and(|version| version >= 140_000) {
+        // An interrupted creation must end with us, or it would outlive the drop. Not every system can do it.
+        session.administer("SET client_connection_check_interval = '500ms'").await.ok();
+    }
+    session.administer(&plan.create).await.map_err(fail)?;
+    session.administer(&plan.comment).await.map_err(fail)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::domain::seeds::{Body, RowSet, SeedSet, TableName};
 use crate::store::StoreError;
 use crate::store::postgres::{Failure, Pace, Session, Target, Transaction, settle};
 
+use super::literal::quote;
 use super::lock::{Purpose, wait_for};
 use super::run::Run;
 
@@ -206,9 +207,4 @@ fn matches(rows: &RowSet) -> String {
 
 fn quoted(table: &TableName) -> String {
     format!("{}.{}", quote(&table.schema), quote(&table.table))
-}
-
-/// A name as an identifier, whatever it holds.
-pub(super) fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

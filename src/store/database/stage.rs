@@ -30,7 +30,7 @@ impl Stage {
     pub(super) async fn look(&mut self) -> Result<Fingerprint, StoreError> {
         self.session.begin_read(Pace::Long).await?;
         let fingerprint = read(&mut self.session).await?;
-        self.end("ROLLBACK").await?;
+        self.session.send("ROLLBACK").await?;
         Ok(fingerprint)
     }
 
@@ -52,8 +52,8 @@ impl Stage {
             }
             Err(_) => Vec::new(),
         };
-        self.end("ROLLBACK").await?;
-        self.end("DISCARD ALL").await?;
+        self.session.send("ROLLBACK").await?;
+        self.session.send("DISCARD ALL").await?;
         Ok(Some(differences))
     }
 
@@ -73,12 +73,12 @@ impl Stage {
                 }
             };
             if done.is_err() {
-                self.end("DISCARD ALL").await?;
+                self.session.send("DISCARD ALL").await?;
                 return Ok(done);
             }
         }
         // Settings, roles and temporary tables of a script are not those of the next one.
-        self.end("DISCARD ALL").await?;
+        self.session.send("DISCARD ALL").await?;
         Ok(Ok(()))
     }
 
@@ -93,7 +93,7 @@ impl Stage {
             done = Err(format!("{}: it ended the transaction it was run in", script.file()));
         }
         if done.is_err() {
-            self.end("ROLLBACK").await?;
+            self.session.send("ROLLBACK").await?;
             return Ok(done);
         }
         // Constraints that are checked late speak now.
@@ -122,10 +122,5 @@ impl Stage {
             }
         }
         Ok(Ok(()))
-    }
-
-    async fn end(&mut self, sql: &str) -> Result<(), StoreError> {
-        let done = self.session.foreign(sql, None).await;
-        done.map_err(|failure| failure.into_store_error(self.session.place()))
     }
 }

@@ -8,9 +8,9 @@ use crate::store::StoreError;
 use crate::store::postgres::Target;
 
 use super::apply::{Wanted, apply};
-use super::literal::literal;
+use super::literal::{literal, quote};
 use super::maintenance::{Grip, unfinished};
-use super::seed::{Effect, quote, seed};
+use super::seed::{Effect, seed};
 use super::test_database::{Recipe, TestServer, verify};
 
 /// Build the template, in place of what stands under its name, and drop the others of this role.

@@ -11,10 +11,10 @@ use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
 use super::ledger;
-use super::literal::literal;
+use super::literal::{literal, quote};
 use super::maintenance::{Grip, Listed, Maintenance, unfinished};
 use super::run::Run;
-use super::seed::{present, quote};
+use super::seed::present;
 use super::template;
 
 /// What a test database is made of.

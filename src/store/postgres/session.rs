@@ -115,12 +115,14 @@ impl Session {
             .ok_or_else(|| StoreError::Invalid(format!("{} has no process number", self.place)))
     }
 
-    /// Get ready for statements outside of any transaction: locks may take their time, since a build that gives up half way
-    /// leaves an invalid index (migrations.md 2.2), and the server shall notice when we die.
+    /// Get ready for somebody else's statements outside of any transaction, as long as each may take: locks may take their time
+    /// too, since a build that gives up half way leaves an invalid index (migrations.md 2.2), and the server shall notice when
+    /// we die. [`Self::reset`] takes it back.
     pub(in crate::store) async fn settle_down(&mut self) -> Result<(), StoreError> {
         self.pace = Pace::Work { lock: Duration::ZERO, statement: None };
-        let mut settings =
-            "SET lock_timeout = 0; SET statement_timeout = 0; SET search_path = public, pg_temp".to_owned();
+        let mut settings = "SET lock_timeout = 0; SET statement_timeout = 0; SET search_path = public, pg_temp; \
+                            SET TimeZone = 'UTC'"
+            .to_owned();
         if self.check == DeadClientCheck::On {
             settings.push_str("; SET client_connection_check_interval = '500ms'");
         }
@@ -192,22 +194,9 @@ impl Session {
             .ok_or_else(|| StoreError::Invalid(format!("{} gave the snapshot no name", self.place)))
     }
 
-    /// One statement that no transaction may hold, such as CREATE DATABASE.
-    pub(in crate::store) async fn administer(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.pace = Pace::Long;
-        let done = self.simple(sql.to_owned()).await.map(drop);
-        done.map_err(|failure| failure.into_store_error(&self.place))
-    }
-
     /// The server's `server_version_num`, such as 150018.
     pub(in crate::store) fn server_version(&self) -> Option<u32> {
         self.connection.server_version_num()
-    }
-
-    /// Let each statement stand for itself from here on, as those must that no transaction takes. Nothing is pinned: what a plain
-    /// SET leaves behind a pooler would meet a stranger.
-    pub(in crate::store) fn outside_transaction(&mut self, pace: Pace) {
-        self.pace = pace;
     }
 
     async fn begin(&mut self, pace: Pace, access: &str, then: &str) -> Result<Option<PgRow>, Failure> {
@@ -327,10 +316,16 @@ impl Session {
         .await
     }
 
-    /// A statement that no transaction may be around, such as CREATE DATABASE.
-    pub(in crate::store) async fn alone(&mut self, sql: String) -> Result<(), Failure> {
+    /// One statement of ours that no transaction may be around, such as CREATE DATABASE: at most ten minutes. Nothing is pinned.
+    pub(in crate::store) async fn administer(&mut self, sql: &str) -> Result<(), Failure> {
         self.pace = Pace::Long;
-        self.simple(sql).await.map(drop)
+        self.simple(sql.to_owned()).await.map(drop)
+    }
+
+    /// One statement of ours that needs no answer, such as a SAVEPOINT.
+    pub(in crate::store) async fn send(&mut self, sql: &str) -> Result<(), StoreError> {
+        let sent = self.simple(sql.to_owned()).await.map(drop);
+        sent.map_err(|failure| failure.into_store_error(&self.place))
     }
 
     /// Ask the server for nothing, to see that it is still there.

@@ -7,7 +7,6 @@ mod archive;
 mod metadata;
 mod partial;
 mod retention;
-mod scratch;
 mod tally;
 
 use std::path::{Path, PathBuf};
@@ -19,17 +18,18 @@ use sqlx::Row;
 
 use crate::config::database_url::DatabaseUrl;
 use crate::store::StoreError;
-use crate::store::pg_tools::{Archive, Contents, PgTools};
+use crate::store::pg_tools::{Archive, Contents, Ownership, PgTools};
 use crate::store::postgres::{Connections, Session, Target};
 
 use super::ledger;
+use super::scratch::Scratch;
 
 pub use self::archive::{Checked, Evidence, check};
 pub use self::metadata::{Metadata, metadata_path};
 use self::partial::Partial;
-pub(super) use self::scratch::{MARK, Scratch, quote};
 pub use self::tally::Table;
-pub(super) use self::tally::{count, differences};
+use self::tally::count;
+pub(super) use self::tally::{differences, tally};
 
 /// How a backup is verified before it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -295,16 +295,22 @@ async fn verify(
     if request.verification == Verification::Listing {
         return Ok(());
     }
-    let scratch = Scratch::create(request.target, "llmhub_verify").await?;
-    let restored = match scratch.fill(request.tools, archive).await {
+    let scratch = Scratch::create(request.target).await?;
+    let restored = match restored(request.tools, archive, scratch.target()).await {
         Ok(restored) => restored,
-        Err(error) => return Err(scratch.discard_after(error).await),
+        Err(error) => return Err(scratch.close_after(error).await),
     };
-    scratch.discard().await?;
+    scratch.close().await?;
     match differences(tables, &restored) {
         None => Ok(()),
         Some(what) => Err(StoreError::Refused(format!(
             "the dump of {database} does not restore to what was counted: {what}; no backup was made"
         ))),
     }
+}
+
+/// Restore an archive without its owners, and count.
+async fn restored(tools: &PgTools, archive: Archive<'_>, into: &Target) -> Result<Vec<Table>, StoreError> {
+    tools.restore(archive, into, Ownership::Dropped).await?;
+    tally(into).await
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::store::StoreError;
-use crate::store::postgres::Session;
+use crate::store::postgres::{Pace, Session, Target};
 
 /// A table with rows of its own; a partitioned table has none, its partitions have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Table {
 
 /// Count the rows of every table that a dump holds, in the transaction that is open. The tables stay as they are until it
 /// ends, because each is locked against changes of its shape.
-pub(in crate::store::database) async fn count(session: &mut Session) -> Result<Vec<Table>, StoreError> {
+pub(super) async fn count(session: &mut Session) -> Result<Vec<Table>, StoreError> {
     let query = sqlx::query(
         "SELECT n.nspname::text, c.relname::text, format('SELECT count(*) FROM ONLY %I.%I', n.nspname, c.relname) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -40,6 +40,15 @@ pub(in crate::store::database) async fn count(session: &mut Session) -> Result<V
         let rows = rows.ok_or_else(|| StoreError::Invalid(format!("{schema}.{name} has no number of rows")))?;
         tables.push(Table { schema, name, rows });
     }
+    Ok(tables)
+}
+
+/// Count the rows of every table of a database that nobody else works in.
+pub(in crate::store::database) async fn tally(target: &Target) -> Result<Vec<Table>, StoreError> {
+    let mut session = Session::open(target).await?;
+    session.begin_read(Pace::Long).await?;
+    let tables = count(&mut session).await?;
+    session.abandon().await;
     Ok(tables)
 }
 

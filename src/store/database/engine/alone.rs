@@ -8,7 +8,7 @@ use crate::store::database::record::{self, End, Happening, Stamp};
 use crate::store::database::run::Undecided;
 use crate::store::database::sql_error::Complaint;
 use crate::store::database::watch::Event;
-use crate::store::postgres::Failure;
+use crate::store::postgres::{Connections, Failure};
 
 impl Engine<'_> {
     /// A part outside of any transaction.
@@ -95,6 +95,9 @@ impl Engine<'_> {
         failure: Failure,
     ) -> StoreError {
         let place = format!("{}:{}", job.script.file(), statement.position());
+        if self.gave_up() {
+            return StoreError::Stopped(format!("{}; the next run looks what became of {place}", job.state(part)));
+        }
         if !matches!(failure, Failure::Server { .. }) {
             return StoreError::OutcomeUnknown(format!(
                 "{place}: {}; whether this statement ended is not known: run it again, it looks and goes on",
@@ -125,6 +128,11 @@ impl Engine<'_> {
             return StoreError::Stopped(state);
         }
         Complaint { script: job.script, statement, failure, blocked: None, state }.into_error(self.worker.place())
+    }
+
+    /// Whether a statement was given up that still has the only connection; the next run sees in the ledger how far this one came.
+    pub(super) fn gave_up(&self) -> bool {
+        self.target.connections() == Connections::One && self.run.stop.is_asked()
     }
 
     /// Drop invalid indexes, without keeping anybody waiting.

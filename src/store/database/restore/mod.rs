@@ -16,9 +16,9 @@ use crate::store::StoreError;
 use crate::store::pg_tools::{Archive, Ownership, PgTools};
 use crate::store::postgres::{Pace, Session, Target};
 
-use super::backup::{Checked, MARK, Scratch, Table, differences, refuse_pooler};
-
-pub(super) use self::properties::creation;
+use super::backup::{Checked, Table, differences, refuse_pooler, tally};
+use super::literal::quote;
+use super::scratch::{MARK, Scratch};
 
 /// A restore that may begin: the archive is whole and the role has the rights.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ async fn examine(session: &mut Session, name: &str) -> Result<Live, StoreError> 
 async fn leftovers(session: &mut Session) -> Result<Vec<String>, StoreError> {
     let query = sqlx::query(
         "SELECT format('DROP DATABASE %I', datname) FROM pg_catalog.pg_database \
-         WHERE shobj_description(oid, 'pg_database') = $1 ORDER BY datname",
+         WHERE starts_with(shobj_description(oid, 'pg_database'), $1) ORDER BY datname",
     );
     let wrong = |_| StoreError::Invalid("the catalog has columns of another type".to_owned());
     session.rows(query.bind(MARK)).await?.iter().map(|row| row.try_get(0).map_err(wrong)).collect()
@@ -200,7 +200,7 @@ impl Restoration {
         self.live
     }
 
-    /// Statements that drop what killed restores and verifications left on this server; they may also be under way.
+    /// Statements that drop what killed commands left on this server; the commands may also be under way.
     pub fn leftovers(&self) -> &[String] {
         &self.leftovers
     }
@@ -221,42 +221,38 @@ impl Restoration {
     /// [`StoreError::Refused`] when `pg_restore` fails or the counts differ. The new database is gone then.
     pub async fn fill(self, tools: &PgTools) -> Result<Filled, StoreError> {
         let name = self.url.database();
-        let mut session = Session::open(&self.base).await?;
-        session.begin_read(Pace::Quick).await?;
         let like = if self.live == Live::Absent { self.like.as_str() } else { name };
-        let options = creation(&mut session, like).await?;
-        session.abandon().await;
-        let prefix = format!("{}_restore", head(name, 63 - "_restore_0123456789abcdef".len()));
-        let scratch = Scratch::create_as(&self.base, &prefix, &options).await?;
+        let prefix = format!("{}_restore_", head(name, 63 - "_restore_0123456789abcdef".len()));
+        let scratch = Scratch::create_from(&self.base, like, &prefix).await?;
         match self.fill_scratch(&scratch, tools).await {
             Ok(tables) => Ok(Filled { restoration: self, scratch, tables }),
             Err(StoreError::Refused(said)) => {
-                Err(scratch.discard_after(StoreError::Refused(format!("{said}; {name} is as it was"))).await)
+                Err(scratch.close_after(StoreError::Refused(format!("{said}; {name} is as it was"))).await)
             }
-            Err(error) => Err(scratch.discard_after(error).await),
+            Err(error) => Err(scratch.close_after(error).await),
         }
     }
 
     async fn fill_scratch(&self, scratch: &Scratch, tools: &PgTools) -> Result<Vec<Table>, StoreError> {
         let path = self.checked.path.display();
         tools.restore(Archive::File(&self.checked.file), scratch.target(), Ownership::Kept).await?;
-        let tables = scratch.tally().await?;
+        let tables = tally(scratch.target()).await?;
         let expected = self.checked.metadata.as_ref().map(|metadata| metadata.tables.as_slice());
         if let Some(what) = expected.and_then(|expected| differences(expected, &tables)) {
             return Err(StoreError::Refused(format!("{path} restores to something else than was backed up: {what}")));
         }
         let mut session = Session::open(&self.base).await?;
         session.begin_read(Pace::Quick).await?;
-        let statements = properties::carried(&mut session, self.url.database(), scratch.name()).await?;
+        let mut statements = properties::carried(&mut session, self.url.database(), scratch.name()).await?;
         session.abandon().await;
         let mut session = Session::open(&self.base).await?;
         if statements.is_empty() {
             // A new database keeps nothing of its making.
-            let name = super::backup::quote(scratch.name());
-            session.administer(&format!("COMMENT ON DATABASE {name} IS NULL")).await?;
+            statements.push(format!("COMMENT ON DATABASE {} IS NULL", quote(scratch.name())));
         }
         for statement in statements {
-            session.administer(&statement).await?;
+            let done = session.administer(&statement).await;
+            done.map_err(|failure| failure.into_store_error(session.place()))?;
         }
         session.close().await;
         Ok(tables)

@@ -8,26 +8,6 @@ use sqlx::Row;
 use crate::store::StoreError;
 use crate::store::postgres::Session;
 
-/// The options of a CREATE DATABASE that makes a database like `name`, or like template1 if there is none, in the transaction that is open.
-pub(in crate::store::database) async fn creation(session: &mut Session, name: &str) -> Result<String, StoreError> {
-    // Through JSON, because the columns for locales differ between major versions.
-    let query = sqlx::query(
-        "SELECT concat_ws(' ', format('ENCODING %L', pg_encoding_to_char((j->>'encoding')::int)), \
-         format('LC_COLLATE %L LC_CTYPE %L', j->>'datcollate', j->>'datctype'), \
-         CASE j->>'datlocprovider' \
-           WHEN 'i' THEN format('LOCALE_PROVIDER icu ICU_LOCALE %L', coalesce(j->>'datlocale', j->>'daticulocale')) \
-           WHEN 'b' THEN format('LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', j->>'datlocale') \
-           WHEN 'c' THEN 'LOCALE_PROVIDER libc' END, \
-         CASE WHEN j->>'daticurules' IS NOT NULL THEN format('ICU_RULES %L', j->>'daticurules') END, \
-         CASE WHEN spcname <> 'pg_default' THEN format('TABLESPACE %I', spcname) END) \
-         FROM (SELECT to_jsonb(d) AS j, t.spcname FROM pg_catalog.pg_database d \
-         JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname IN ($1, 'template1') ORDER BY d.datname = $1 DESC LIMIT 1) known",
-    )
-    .bind(name);
-    let options: Option<String> = session.row(query).await?.and_then(|row| row.try_get(0).ok());
-    options.ok_or_else(|| StoreError::Invalid(format!("{} does not describe its databases", session.place())))
-}
-
 /// The statements that give the database `to` the properties of `from`, in the transaction that is open.
 pub(super) async fn carried(session: &mut Session, from: &str, to: &str) -> Result<Vec<String>, StoreError> {
     let query = sqlx::query(

@@ -9,7 +9,8 @@ use sqlx::Row;
 use tokio::time::sleep;
 
 use crate::store::StoreError;
-use crate::store::database::backup::{Scratch, quote};
+use crate::store::database::literal::quote;
+use crate::store::database::scratch::Scratch;
 use crate::store::postgres::{Failure, Pace, Session, Target, settle};
 
 /// How often the live database's sessions are told to end while the rename waits for them.
@@ -47,7 +48,7 @@ pub(super) async fn names(
                  another database: {script}"
             )))
         }
-        Err(error) => Err(scratch.discard_after(error).await),
+        Err(error) => Err(scratch.close_after(error).await),
     }
 }
 
