@@ -131,6 +131,11 @@ impl Rollback {
             lost.iter().for_each(|lost| app.ui.warn(&format!("it would destroy {}", lost.what)));
             return Err(Error::Unproven(why.clone()));
         }
+        match &prospect.unproven {
+            Some(why) => app.ui.warn(&format!("NOT PROVEN: {why}")),
+            None if planned.is_empty() => {}
+            None => app.ui.note("PROVEN: rehearsed on a scratch database, it gives back the schema"),
+        }
         if globals.dry_run || planned.is_empty() {
             let (backup, failed, way_back) = (None, None, None);
             let dry_run = globals.dry_run;
@@ -165,10 +170,6 @@ impl Rollback {
         lost: &[Lost],
         reason: Option<&str>,
     ) -> Result<(), Error> {
-        match &prospect.unproven {
-            Some(why) => app.ui.warn(&format!("NOT PROVEN: {why}")),
-            None => app.ui.note("PROVEN: rehearsed on a scratch database, it gives back the schema"),
-        }
         for lost in lost {
             app.ui.warn(&format!("it destroys {}", lost.what));
         }

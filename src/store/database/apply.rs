@@ -132,16 +132,15 @@ pub(super) fn failed(job: &Job<'_>, error: StoreError) -> Failed {
     Failed { version: job.migration.version.to_string(), name: job.migration.name.clone(), error }
 }
 
-/// Up to so many migrations the schema is looked at between any two; in a longer run only before the first and after the last,
-/// since each look takes as long as a migration.
+/// Up to so many migrations the schema is looked at before and after each; in a longer run only at its end, since each look
+/// takes as long as several migrations.
 const LOOKS: usize = 20;
 
 fn prepare(jobs: &mut [Job<'_>]) {
     let count = jobs.len();
     for (number, job) in jobs.iter_mut().enumerate() {
-        let (first, last) = (number == 0, number + 1 == count);
-        let look = |end: bool| if count <= LOOKS || end { Look::Yes } else { Look::No };
-        job.look = Looks { before: look(first), after: look(last) };
+        let look = |wanted: bool| if wanted { Look::Yes } else { Look::No };
+        job.look = Looks { before: look(count <= LOOKS), after: look(count <= LOOKS || number + 1 == count) };
         (job.number, job.of) = (number + 1, count);
     }
 }

@@ -215,11 +215,9 @@ impl<'a> Engine<'a> {
         self.create_ledger(&ledger).await?;
         let work = self.begin().await?;
         let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
-        let records = migrations
-            .iter()
-            .map(|migration| record::enter(migration, Entry::Adopted, stamp))
-            .collect::<Result<Vec<_>, _>>()?;
-        self.close_record(&work.transaction, &records.join("; "), "the baseline").await
+        let entries: Vec<_> = migrations.iter().map(|migration| (*migration, Entry::Adopted)).collect();
+        let records = record::enter(&entries, stamp)?;
+        self.close_record(&work.transaction, &records, "the baseline").await
     }
 
     /// Commit what is only written down.

@@ -80,11 +80,27 @@ pub(super) struct Schemas<'a> {
     pub(super) after: Option<&'a Fingerprint>,
 }
 
-/// The SQL that puts a migration on the ledger and into its history.
-pub(super) fn enter(migration: &Migration, entry: Entry<'_>, stamp: Stamp<'_>) -> Result<String, StoreError> {
-    let (kind, took, schema) = match entry {
-        Entry::Applied { took, schema } => ("applied", took, schema),
-        Entry::Adopted => ("adopted", Duration::ZERO, Schemas::default()),
+/// The SQL that puts migrations on the ledger and into its history, in this order.
+pub(super) fn enter(entries: &[(&Migration, Entry<'_>)], stamp: Stamp<'_>) -> Result<String, StoreError> {
+    let kind = match entries.first() {
+        Some((_, Entry::Adopted)) => "adopted",
+        _ => "applied",
+    };
+    let rows = entries.iter().map(|(migration, entry)| row(migration, *entry, stamp)).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!(
+        "WITH entered AS (INSERT INTO llmhub.migration (applied_at, up_wrapped, down_wrapped, {SHARED}, {STAMP}) \
+         VALUES {} RETURNING *) \
+         INSERT INTO llmhub.migration_event (kind, {SHARED}, {STAMP}) SELECT '{kind}', {SHARED}, {STAMP} FROM entered \
+         ORDER BY position",
+        rows.join(", ")
+    ))
+}
+
+/// The values of one row.
+fn row(migration: &Migration, entry: Entry<'_>, stamp: Stamp<'_>) -> Result<String, StoreError> {
+    let (took, schema) = match entry {
+        Entry::Applied { took, schema } => (took, schema),
+        Entry::Adopted => (Duration::ZERO, Schemas::default()),
     };
     let sum = |script: &Script| {
         let sum = script.checksum();
@@ -108,12 +124,10 @@ pub(super) fn enter(migration: &Migration, entry: Entry<'_>, stamp: Stamp<'_>) -
     ]
     .join(", ");
     Ok(format!(
-        "WITH entered AS (INSERT INTO llmhub.migration (applied_at, up_wrapped, down_wrapped, {SHARED}, {STAMP}) \
-         VALUES (clock_timestamp(), {}, {}, {shared}, {}) RETURNING *) \
-         INSERT INTO llmhub.migration_event (kind, {SHARED}, {STAMP}) SELECT '{kind}', {SHARED}, {STAMP} FROM entered",
+        "(clock_timestamp(), {}, {}, {shared}, {})",
         wrapped(&migration.up),
         down.is_none_or(wrapped),
-        stamp.values(),
+        stamp.values()
     ))
 }
 

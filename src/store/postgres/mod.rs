@@ -3,6 +3,7 @@
 //! Every operation opens its own connection, works in one explicit transaction and pins its settings inside it, so that it
 //! behaves the same behind a transaction pooler. A write counts as done after another connection has read it back.
 
+mod answer;
 mod catalog;
 mod examine;
 mod failure;

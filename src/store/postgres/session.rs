@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -15,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::store::StoreError;
 
+use super::answer::{bounded, first, last};
 use super::failure::{Failure, Place};
 use super::pace::{Backend, Mark, Pace, Transaction, Work};
 use super::settle::Durability;
@@ -162,19 +162,36 @@ impl Session {
         records: &str,
         durability: Durability,
     ) -> Result<Option<String>, Failure> {
-        let (xid, settings) = (transaction.as_str(), self.settings());
+        let (xid, pin) = (transaction.as_str(), self.pin(transaction));
         let synchronous = match durability {
             Durability::Now => "",
             Durability::WithTheNext => "SET LOCAL synchronous_commit = off;",
         };
-        let sql = format!(
-            "{}; {settings}; \
-             SELECT 1 / coalesce((pg_current_xact_id_if_assigned()::text = '{xid}')::int, 0); \
-             {records}; {synchronous} COMMIT; SELECT pg_xact_status('{xid}'::xid8)",
-            self.unset()
-        );
+        let sql = format!("{pin}; {records}; {synchronous} COMMIT; SELECT pg_xact_status('{xid}'::xid8)");
         let limit = self.pace.answer_limit();
         let row = bounded(limit, last(self.connection.fetch(sqlx::raw_sql(AssertSqlSafe(sql))))).await?;
+        Ok(row.and_then(|row| row.try_get(0).ok()).flatten())
+    }
+
+    /// Take back what foreign SQL has set, and fail by a division where it has ended the transaction.
+    fn pin(&self, transaction: &Transaction) -> String {
+        format!(
+            "{}; {}; SELECT 1 / coalesce((pg_current_xact_id_if_assigned()::text = '{}')::int, 0)",
+            self.unset(),
+            self.settings(),
+            transaction.as_str()
+        )
+    }
+
+    /// The first statement of a migration behind another one in the same transaction. The place of an error is not that of the
+    /// statement.
+    pub(in crate::store) async fn foreign_next(&mut self, sql: &str, transaction: &Transaction) -> Result<(), Failure> {
+        self.simple(format!("{}; {sql}", self.pin(transaction))).await.map(drop)
+    }
+
+    /// What became of a transaction, in the server's word.
+    pub(in crate::store) async fn fate(&mut self, transaction: &Transaction) -> Result<Option<String>, StoreError> {
+        let row = self.row(sqlx::query("SELECT pg_xact_status($1::xid8)").bind(transaction.as_str())).await?;
         Ok(row.and_then(|row| row.try_get(0).ok()).flatten())
     }
 
@@ -357,29 +374,5 @@ impl Session {
     async fn simple(&mut self, sql: String) -> Result<Option<PgRow>, Failure> {
         let limit = self.pace.answer_limit();
         bounded(limit, first(self.connection.fetch(sqlx::raw_sql(AssertSqlSafe(sql))))).await
-    }
-}
-
-async fn first(mut rows: BoxStream<'_, Result<PgRow, sqlx::Error>>) -> Result<Option<PgRow>, sqlx::Error> {
-    let mut first = None;
-    while let Some(row) = rows.try_next().await? {
-        first.get_or_insert(row);
-    }
-    Ok(first)
-}
-
-async fn last(mut rows: BoxStream<'_, Result<PgRow, sqlx::Error>>) -> Result<Option<PgRow>, sqlx::Error> {
-    let mut last = None;
-    while let Some(row) = rows.try_next().await? {
-        last = Some(row);
-    }
-    Ok(last)
-}
-
-async fn bounded<T>(limit: Option<Duration>, step: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
-    let Some(limit) = limit else { return step.await.map_err(Failure::of) };
-    match timeout(limit, step).await {
-        Ok(result) => result.map_err(Failure::of),
-        Err(_) => Err(Failure::silent(limit.as_secs())),
     }
 }

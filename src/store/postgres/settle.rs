@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
 use tokio::time::sleep;
 
 use crate::store::StoreError;
@@ -59,7 +58,7 @@ async fn committed(target: &Target, transaction: &Transaction, story: &str) -> R
     };
     let mut reader = open_reader(target).await.map_err(|error| unknown(&error.to_string()))?;
     for _ in 0..LOOKS {
-        match fate(&mut reader, transaction).await.map_err(|error| unknown(&error.to_string()))?.as_deref() {
+        match reader.fate(transaction).await.map_err(|error| unknown(&error.to_string()))?.as_deref() {
             Some("committed") => return Ok(reader),
             Some("aborted") => {
                 return Err(StoreError::Unreachable(format!(
@@ -125,9 +124,4 @@ async fn open_reader(target: &Target) -> Result<Session, StoreError> {
     let mut reader = Session::open(target).await?;
     reader.begin_read(Pace::Quick).await?;
     Ok(reader)
-}
-
-async fn fate(reader: &mut Session, transaction: &Transaction) -> Result<Option<String>, StoreError> {
-    let row = reader.row(sqlx::query("SELECT pg_xact_status($1::xid8)").bind(transaction.as_str())).await?;
-    Ok(row.and_then(|row| row.try_get(0).ok()).flatten())
 }

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use super::{Engine, Job, ended};
 use crate::store::StoreError;
 use crate::store::database::record::{self, Entry, Schemas, Stamp};
-use crate::store::postgres::{After, close};
+use crate::store::postgres::{After, Failure, Transaction, close};
 
 /// After so long a batch takes no more migrations in.
-const MOMENT: Duration = Duration::from_millis(100);
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// What became of a batch.
 pub(in crate::store::database) enum Batch {
@@ -29,43 +29,65 @@ impl Engine<'_> {
         self.see_lock().await?;
         let work = self.begin().await?;
         let begun = Instant::now();
-        let (mut records, mut durations) = (Vec::new(), Vec::new());
-        let mut durability = None;
+        let (mut entries, mut durations) = (Vec::new(), Vec::new());
+        let mut last = None;
         for job in jobs {
             self.tell_job(job);
             let started = Instant::now();
-            for statement in job.phases.statements() {
+            for (number, statement) in job.phases.statements().enumerate() {
                 self.tell(job, statement);
-                let foreign = self.worker.foreign(statement.text(), statement.copy_data());
+                // What the migration before has set is taken back in the same message.
+                let behind = number == 0 && !durations.is_empty();
+                if behind
+                    && statement.copy_data().is_some()
+                    && self.worker.pin_again().await?.as_ref() != Some(&work.transaction)
+                {
+                    return Err(ended(job));
+                }
+                let worker = &mut self.worker;
+                let foreign = async {
+                    match (behind, statement.copy_data()) {
+                        (true, None) => worker.foreign_next(statement.text(), &work.transaction).await,
+                        (_, data) => worker.foreign(statement.text(), data).await,
+                    }
+                };
                 let watched = self.observer.watch(self.run, work.backend, foreign).await;
                 if let Err(failure) = watched.outcome {
-                    self.let_go(&failure).await?;
-                    return Ok(Batch::Undone(durations.len() + 1));
+                    return self.undone(job, &work.transaction, &failure, durations.len() + 1).await;
                 }
             }
-            if self.worker.pin_again().await?.as_ref() != Some(&work.transaction) {
-                return Err(ended(job));
-            }
             let took = started.elapsed();
-            let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
-            records.push(record::enter(job.migration, Entry::Applied { took, schema: Schemas::default() }, stamp)?);
+            entries.push((job.migration, Entry::Applied { took, schema: Schemas::default() }));
             durations.push(took);
-            durability = Some(job.durability());
+            last = Some(job);
             if begun.elapsed() > MOMENT || self.run.stop.is_asked() {
                 break;
             }
         }
-        let Some(durability) = durability else { return Ok(Batch::Undone(0)) };
-        let (records, what) = (records.join("; "), format!("{} migrations", durations.len()));
-        match close(&mut self.worker, self.target, &work.transaction, (&records, durability), &what).await? {
+        let Some(last) = last else { return Ok(Batch::Undone(0)) };
+        let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
+        let (records, what) = (record::enter(&entries, stamp)?, format!("{} migrations", durations.len()));
+        match close(&mut self.worker, self.target, &work.transaction, (&records, last.durability()), &what).await? {
             Ok(After::Alive) => {}
             Ok(After::Lost) => self.worker = Self::open_worker(self.target, &self.id).await?,
-            Err(failure) => {
-                self.let_go(&failure).await?;
-                return Ok(Batch::Undone(durations.len()));
-            }
+            Err(failure) => return self.undone(last, &work.transaction, &failure, durations.len()).await,
         }
         self.schema = None;
         Ok(Batch::Stands(durations))
+    }
+
+    /// Roll back, and see that there was something to roll back: a file may have ended the transaction.
+    async fn undone(
+        &mut self,
+        job: &Job<'_>,
+        transaction: &Transaction,
+        failure: &Failure,
+        count: usize,
+    ) -> Result<Batch, StoreError> {
+        self.let_go(failure).await?;
+        match self.worker.fate(transaction).await?.as_deref() {
+            Some("aborted") => Ok(Batch::Undone(count)),
+            _ => Err(ended(job)),
+        }
     }
 }

@@ -105,7 +105,10 @@ impl Engine<'_> {
         if let Record::End { spent } = record {
             let schema = Schemas { before: self.schema.as_ref(), after };
             records.push(match &job.direction {
-                Direction::Up => record::enter(job.migration, Entry::Applied { took: spent + took, schema }, stamp)?,
+                Direction::Up => {
+                    let entry = Entry::Applied { took: spent + took, schema };
+                    record::enter(&[(job.migration, entry)], stamp)?
+                }
                 Direction::Down => {
                     record::remove(&job.migration.version, job.script, spent + took, (schema, job.proof), stamp)?
                 }
