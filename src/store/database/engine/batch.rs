@@ -30,14 +30,14 @@ impl Engine<'_> {
         let work = self.begin().await?;
         let begun = Instant::now();
         let (mut entries, mut durations) = (Vec::new(), Vec::new());
-        let mut last = None;
+        let mut last: Option<&Job<'_>> = None;
         for job in jobs {
             self.tell_job(job);
             let started = Instant::now();
             for (number, statement) in job.phases.statements().enumerate() {
                 self.tell(job, statement);
-                // What the migration before has set is taken back in the same message.
-                let behind = number == 0 && !durations.is_empty();
+                // What the migration before may have set is taken back in the same message.
+                let behind = number == 0 && last.is_some_and(Job::may_set);
                 if behind
                     && statement.copy_data().is_some()
                     && self.worker.pin_again().await?.as_ref() != Some(&work.transaction)

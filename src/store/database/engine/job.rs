@@ -1,6 +1,6 @@
 //! One migration to be run, one way: its parts, and from which of them a run goes on.
 
-use crate::domain::migrations::{Alone, Direction, Migration, Phase, Phases, Script, Version};
+use crate::domain::migrations::{Alone, Direction, Migration, Phase, Phases, Script, Statement, Version};
 use crate::domain::schema::{Difference, Level};
 use crate::store::StoreError;
 use crate::store::database::ledger::Unfinished;
@@ -69,6 +69,11 @@ impl<'a> Job<'a> {
     /// around it.
     pub(in crate::store::database) fn is_sociable(&self) -> bool {
         self.phases.is_transactional() && self.look.before == Look::No && self.look.after == Look::No
+    }
+
+    /// Whether something of it may change a setting or the role for those behind it: anything but plain changes of schema and rows.
+    pub(in crate::store::database) fn may_set(&self) -> bool {
+        !self.phases.statements().all(Statement::stands_in_a_block)
     }
 
     /// Whether a commit of it may leave the flush to a later one.
