@@ -57,12 +57,12 @@ impl Watch for Progress {
                 *line = Line { migration, drawn: line.drawn, ..Line::default() };
             }
             Event::Statement { script, statement } => {
+                let text: String = statement.text().split_whitespace().take(40).collect::<Vec<_>>().join(" ");
                 // Most statements are over before anybody could read them, and finding their line takes time.
                 if line.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
-                    line.statement.clear();
+                    line.statement = format!("  {text}");
                     return;
                 }
-                let text: String = statement.text().split_whitespace().take(40).collect::<Vec<_>>().join(" ");
                 line.statement = format!("  {text}  ({}:{})", script.file(), statement.position());
                 line.drawn = Some(Instant::now());
                 self.ui.progress(&format!("{}{}", line.migration, line.statement));
