@@ -27,6 +27,7 @@ enum Step {
     ApplyTo(u32),
     ApplyOutOfOrder,
     Baseline(u32),
+    Rollback,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +81,14 @@ impl Model {
         0
     }
 
+    /// The newest goes, with the file or without it.
+    fn roll_back(&mut self) -> i32 {
+        let Some((number, _)) = self.ledger.pop() else { return 4 };
+        // A table that was there before and was put on the ledger is taken for the migration's.
+        self.by_hand.remove(&number);
+        0
+    }
+
     fn baseline(&mut self, to: u32) -> i32 {
         if !self.files.contains_key(&to) {
             return 4;
@@ -107,7 +116,7 @@ impl Random {
 
 fn step(random: &mut Random) -> Step {
     let number = 1 + random.below(14);
-    match random.below(20) {
+    match random.below(22) {
         0..5 => Step::Add(number),
         5 => Step::Delete(number),
         6 => Step::Edit(number),
@@ -117,6 +126,7 @@ fn step(random: &mut Random) -> Step {
         11..15 => Step::Apply,
         15 => Step::ApplyTo(number),
         16..19 => Step::ApplyOutOfOrder,
+        19 | 20 => Step::Rollback,
         _ => Step::Baseline(number),
     }
 }
@@ -139,6 +149,10 @@ fn path(number: u32) -> String {
     format!("m/{number}_t.up.sql")
 }
 
+fn down(number: u32) -> String {
+    format!("m/{number}_t.down.sql")
+}
+
 #[test]
 fn whatever_is_done_in_whatever_order_the_ledger_tells_the_truth() {
     for seed in 0..rounds(2, 60) {
@@ -149,6 +163,7 @@ fn whatever_is_done_in_whatever_order_the_ledger_tells_the_truth() {
         let mut story = Vec::new();
         model.files.insert(7, File { variant: 0, reformatted: false });
         home.file(&path(7), text(7, model.files[&7]));
+        home.file(&down(7), "DROP TABLE t7;");
         if seed % 2 == 1 {
             // A database that was there before llmhub.
             block_on(database.sql("CREATE TABLE t7 (c0 int)"));
@@ -166,6 +181,7 @@ fn whatever_is_done_in_whatever_order_the_ledger_tells_the_truth() {
                 Step::Delete(number) => {
                     if model.files.len() > 1 && model.files.remove(&number).is_some() {
                         std::fs::remove_file(home.path().join(path(number))).unwrap();
+                        std::fs::remove_file(home.path().join(down(number))).unwrap();
                     }
                     None
                 }
@@ -194,10 +210,15 @@ fn whatever_is_done_in_whatever_order_the_ledger_tells_the_truth() {
                 Step::Apply => Some(("apply".to_owned(), model.apply(None, false))),
                 Step::ApplyTo(to) => Some((format!("apply --to {to}"), model.apply(Some(to), false))),
                 Step::ApplyOutOfOrder => Some(("apply --out-of-order".to_owned(), model.apply(None, true))),
+                Step::Rollback => {
+                    let options = "-y --unproven --no-backup --reason model";
+                    Some((format!("rollback {options}"), model.roll_back()))
+                }
                 Step::Baseline(to) => Some((format!("baseline {to} -y"), model.baseline(to))),
             };
             for (number, file) in &model.files {
                 home.file(&path(*number), text(*number, *file));
+                home.file(&down(*number), format!("DROP TABLE t{number};"));
             }
             let Some((command, status)) = expected else { continue };
             let url = database.url();
