@@ -7,6 +7,7 @@ mod architecture;
 mod contract;
 mod db_apply;
 mod db_backup;
+mod db_baseline;
 mod db_crash;
 mod db_layouts;
 mod db_rollback;

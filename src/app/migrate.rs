@@ -1,10 +1,11 @@
 //! Migrations: what is applied, what is pending, and running them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::App;
 use super::progress::Progress;
-use crate::domain::migrations::{Set, Statement, Version};
+use crate::domain::migrations::{Dropped, ObjectName, Set, Version};
 use crate::error::Error;
 use crate::store::database::{
     self, Applied, DryRun, Ledger, LedgerEvent, LockBudget, Operator, Ran, Run, Undecided, Wanted,
@@ -86,40 +87,36 @@ impl App {
         Ok(database::dry_run(&target, set, wanted, &run).await?)
     }
 
-    /// What a baseline would record: its files create no table that the database lacks.
+    /// What a baseline would record, and the tables that its files make and the database lacks, each with its file.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown version, [`Error::Refused`] with the tables that are not there.
-    pub async fn baseline_of(&self, set: &Set, version: &Version) -> Result<Vec<Ran>, Error> {
+    /// [`Error::NotFound`] for an unknown version.
+    pub async fn baseline_of(&self, set: &Set, version: &Version) -> Result<(Vec<Ran>, Vec<String>), Error> {
         let known = || set.migrations().iter().map(|migration| migration.version.to_string()).collect();
         let last =
             set.find(version).ok_or_else(|| StoreError::NoMigration { wanted: version.to_string(), known: known() })?;
         let there = database::tables(&self.target().await?).await?;
-        let (mut chosen, mut absent) = (Vec::new(), Vec::new());
+        let (mut chosen, mut made) = (Vec::new(), BTreeMap::new());
         for migration in set.migrations() {
             if set.numbering().compare(&migration.version, &last.version).is_gt() {
                 break;
             }
             let phases = migration.up.phases().map_err(|error| StoreError::Refused(error.to_string()))?;
-            for table in phases.statements().filter_map(Statement::creates_table) {
-                let name = format!("{}.{}", table.schema.as_deref().unwrap_or("public"), table.name);
-                if !there.contains(&name) {
-                    absent.push(format!("{name} of {}", migration.up.file()));
+            for statement in phases.statements() {
+                if let Some(table) = statement.creates_table() {
+                    made.insert(qualified(&table), migration.up.file().to_owned());
+                }
+                for dropped in statement.drops() {
+                    if let Dropped::Object(table) = dropped {
+                        made.remove(&qualified(&table));
+                    }
                 }
             }
             let (version, name) = (migration.version.to_string(), migration.name.clone());
             chosen.push(Ran { version, name, duration_ms: 0 });
         }
-        if absent.is_empty() {
-            return Ok(chosen);
-        }
-        Err(Error::Refused {
-            message: format!(
-                "the database lacks tables that these files create: {}; nothing was written",
-                absent.join(", ")
-            ),
-            hint: "name an older version, or run the files: llmhub db apply".to_owned(),
-        })
+        let absent = made.into_iter().filter(|(table, _)| !there.contains(table));
+        Ok((chosen, absent.map(|(table, file)| format!("{table} of {file}")).collect()))
     }
 
     /// Put everything up to `version` on the ledger without running it.
@@ -150,4 +147,9 @@ impl App {
             stop: stopper.listen(),
         }
     }
+}
+
+/// The full name of a table, in the schema where a run looks for it.
+fn qualified(table: &ObjectName) -> String {
+    format!("{}.{}", table.schema.as_deref().unwrap_or("public"), table.name)
 }

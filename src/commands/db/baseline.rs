@@ -19,6 +19,9 @@ use crate::ui::{Page, Tone, View};
 pub struct Baseline {
     /// The newest migration that the database already holds
     version: Version,
+    /// Go on although a table is absent that the files make (needs --reason)
+    #[arg(long)]
+    unproven: bool,
     #[command(flatten)]
     folder: Folder,
 }
@@ -60,7 +63,20 @@ impl Baseline {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         app.announce();
         let set = app.migrations(self.folder.dir.as_deref())?;
-        let chosen = app.baseline_of(&set, &self.version).await?;
+        let (chosen, absent) = app.baseline_of(&set, &self.version).await?;
+        if !absent.is_empty() {
+            let lacks = format!("the database lacks tables that these files make: {}", absent.join(", "));
+            match (self.unproven, &globals.reason) {
+                (true, Some(_)) => app.ui.warn(&lacks),
+                (true, None) => return Err(Error::ReasonNeeded("--unproven".to_owned())),
+                (false, _) => {
+                    return Err(Error::Refused {
+                        message: format!("{lacks}; nothing was written"),
+                        hint: "name an older version, or run the files: llmhub db apply".to_owned(),
+                    });
+                }
+            }
+        }
         if !globals.dry_run {
             let question = format!("record {} migrations as applied without running them?", chosen.len());
             app.authorise(question, false, globals.reason.as_deref()).await?;
