@@ -342,7 +342,7 @@ fn every_verb_of_db_works_in_the_sandbox_or_says_what_to_use_instead() {
     case(at, &format!("--sandbox db restore {}/x.dump -y", at.display()), 7, "--database-url");
     // One connection leaves no room for a scratch copy, so nothing can be proven there.
     case(at, "--sandbox db rollback -y", 7, "no room for a scratch copy");
-    case(at, "--sandbox db rollback -y --unproven --no-backup --reason 'a toy'", 0, "0003");
+    case(at, "--sandbox db rollback -y --unproven --no-backup --reason toy", 0, "0003");
     case(at, "--sandbox db apply", 0, "0003");
     let dump = at.join("hub.dump");
     let backup = llmhub(at, &format!("--sandbox db backup {}", dump.display()));

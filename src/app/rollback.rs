@@ -14,6 +14,7 @@ use crate::domain::migrations::{
 };
 use crate::domain::schema::{Fingerprint, Level, all_doomed, diff};
 use crate::error::Error;
+use crate::store::StoreError;
 use crate::store::database::{
     self, Change, Ledger, Loss, Rehearsal, Rehearsed, RolledBack, Schema, Step, Texts, Undo, count_losses,
 };
@@ -146,6 +147,11 @@ impl App {
         {
             return Ok(Found::new(replayed.clone(), Level::Logical, None));
         }
+        // Without room for a scratch database there is none for a copy either.
+        let replayed = match replayed {
+            Err(error) if !matches!(error, StoreError::Refused(_)) => return Err(error.into()),
+            replayed => replayed,
+        };
         // The hub has tables of its own, or somebody has changed something by hand: that is what a down might hit.
         let tools = self.pg_tools(target).await?;
         let archive = tools.schema(target).await?;
