@@ -26,7 +26,7 @@ use jiff::tz::TimeZone;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::migrate::Tuning;
-pub use self::rollback::{Prospect, RollbackWish};
+pub use self::rollback::{Proof, Prospect, RollbackWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
 pub use crate::config;

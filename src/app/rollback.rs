@@ -12,7 +12,7 @@ use super::progress::Progress;
 use crate::domain::migrations::{
     Back, Direction, DownSource, Migration, NoDown, Recorded, Script, Set, choose_down, text_diff,
 };
-use crate::domain::schema::{Fingerprint, Level, all_doomed, diff};
+use crate::domain::schema::{Doomed, Fingerprint, Level, all_doomed, diff};
 use crate::error::Error;
 use crate::store::StoreError;
 use crate::store::database::{
@@ -34,6 +34,17 @@ pub struct RollbackWish {
     pub dir: Option<PathBuf>,
 }
 
+/// Whether it is known that a rollback gives the schema back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A rehearsal has just shown it.
+    Proven,
+    /// It is not, and this is what is missing.
+    Missing(String),
+    /// A run that was allowed to begin has left it half done: it can only go on, and nothing of that can be rehearsed.
+    GoesOn,
+}
+
 /// What a rollback would do.
 #[derive(Debug)]
 pub struct Prospect {
@@ -41,8 +52,8 @@ pub struct Prospect {
     pub steps: Vec<Undo>,
     /// What is destroyed, counted on the live database; what is known to be empty is left out.
     pub losses: Vec<Loss>,
-    /// Why it is not known that the schema comes back; `None` when it is.
-    pub unproven: Option<String>,
+    /// Whether it is known that the schema comes back.
+    pub proof: Proof,
     /// What else was found, one sentence each.
     pub notes: Vec<String>,
 }
@@ -62,7 +73,7 @@ impl App {
             .map_err(|error| Error::NotFound { message: error.to_string(), hint: "llmhub db status".to_owned() })?;
         let chosen: Vec<Recorded> = chosen.into_iter().cloned().collect();
         let texts = database::texts(&target, &chosen).await?;
-        let mut prospect = Prospect { steps: Vec::new(), losses: Vec::new(), unproven: None, notes: Vec::new() };
+        let mut prospect = Prospect { steps: Vec::new(), losses: Vec::new(), proof: Proof::Proven, notes: Vec::new() };
         for (entry, texts) in chosen.iter().zip(&texts) {
             let (undo, note) = undo(&set, entry, texts, wish.down)?;
             prospect.steps.push(undo);
@@ -71,11 +82,15 @@ impl App {
         if prospect.steps.is_empty() {
             return Ok(prospect);
         }
-        let half = ledger.unfinished.iter().any(|one| one.direction == Direction::Down);
-        if half {
-            prospect
-                .notes
-                .push("it goes on with a rollback that was begun, and nothing of that can be rehearsed".to_owned());
+        if let Some(half) = ledger.unfinished.iter().find(|one| one.direction == Direction::Down) {
+            if prospect.steps.len() > 1 {
+                return Err(Error::Refused {
+                    message: format!("{}_{} is half rolled back; nothing was written", half.version, half.name),
+                    hint: "llmhub db rollback finishes that one first".to_owned(),
+                });
+            }
+            prospect.proof = Proof::GoesOn;
+            prospect.losses = named_losses(&target, &prospect.steps).await?;
             return Ok(prospect);
         }
         self.ui.progress("rehearsing on a scratch database");
@@ -84,7 +99,7 @@ impl App {
         let live = database::fingerprint(&target).await?;
         let doomed = match found {
             Ok(Found { rehearsal, level, unproven, notes }) => {
-                prospect.unproven = unproven;
+                prospect.proof = unproven.map_or(Proof::Proven, Proof::Missing);
                 prospect.notes.extend(notes);
                 let mut doomed = Vec::new();
                 for (step, seen) in prospect.steps.iter_mut().zip(&rehearsal.steps) {
@@ -93,30 +108,23 @@ impl App {
                     step.proof = Some(proof(seen, level));
                 }
                 // What could not be reached is guessed from its words.
-                for step in prospect.steps.iter().skip(rehearsal.steps.len()) {
-                    doomed.extend(all_doomed(&live, &live.without(&step.down), &step.down));
-                }
+                doomed.extend(named(&live, prospect.steps.get(rehearsal.steps.len()..).unwrap_or_default()));
                 doomed
             }
             Err(why) if why.status() != 7 => return Err(why),
             Err(why) => {
-                prospect.unproven = Some(why.to_string());
+                prospect.proof = Proof::Missing(why.to_string());
                 prospect
                     .notes
                     .push("without a rehearsal only what the statements themselves name is counted".to_owned());
-                prospect
-                    .steps
-                    .iter()
-                    .flat_map(|step| all_doomed(&live, &live.without(&step.down), &step.down))
-                    .collect()
+                named(&live, &prospect.steps)
             }
         };
-        if prospect.unproven.is_some() {
+        if prospect.proof != Proof::Proven {
             // What was not proven is not held against it either.
             prospect.steps.iter_mut().for_each(|step| (step.expected, step.proof) = (None, None));
         }
-        let losses = count_losses(&target, &doomed, COUNTING).await?;
-        prospect.losses = losses.into_iter().filter(|loss| !loss.is_nothing()).collect();
+        prospect.losses = counted(&target, &doomed).await?;
         Ok(prospect)
     }
 
@@ -184,6 +192,22 @@ impl App {
     }
 }
 
+/// What the downs name as dropped, deleted or changed; what follows from it is not seen.
+fn named(live: &Fingerprint, steps: &[Undo]) -> Vec<Doomed> {
+    steps.iter().flat_map(|step| all_doomed(live, &live.without(&step.down), &step.down)).collect()
+}
+
+async fn named_losses(target: &Target, steps: &[Undo]) -> Result<Vec<Loss>, Error> {
+    let live = database::fingerprint(target).await?;
+    counted(target, &named(&live, steps)).await
+}
+
+/// What is destroyed of these, without what is known to be empty.
+async fn counted(target: &Target, doomed: &[Doomed]) -> Result<Vec<Loss>, Error> {
+    let losses = count_losses(target, doomed, COUNTING).await?;
+    Ok(losses.into_iter().filter(|loss| !loss.is_nothing()).collect())
+}
+
 /// What a rehearsal is worth.
 struct Found {
     rehearsal: Rehearsal,
@@ -218,6 +242,9 @@ impl Found {
             notes.push(format!(
                 "the live schema holds {count} things that no migration made or that were changed since; it was rehearsed on a copy"
             ));
+        }
+        if rehearsal.steps.is_empty() {
+            reasons.push("nothing could be rehearsed".to_owned());
         }
         let unproven = (!reasons.is_empty()).then(|| reasons.join("; "));
         Self { rehearsal, level, unproven, notes }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::Globals;
 use super::tuning::{Folder, Tuning};
-use crate::app::{Answer, App, BackupWish, Loss, Prospect, Ran, RollbackWish, StoreError, Verification};
+use crate::app::{Answer, App, BackupWish, Loss, Proof, Prospect, Ran, RollbackWish, StoreError, Verification};
 use crate::domain::migrations::{Back, DownSource, Version};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
@@ -127,14 +127,18 @@ impl Rollback {
         let planned = planned(&prospect);
         let current =
             app.ledger().await?.recorded.iter().rev().nth(planned.len()).map(|entry| entry.version.to_string());
-        if let (Some(why), false) = (&prospect.unproven, self.unproven) {
+        if let (Proof::Missing(why), false) = (&prospect.proof, self.unproven) {
             lost.iter().for_each(|lost| app.ui.warn(&format!("it would destroy {}", lost.what)));
             return Err(Error::Unproven(why.clone()));
         }
-        match &prospect.unproven {
-            Some(why) => app.ui.warn(&format!("NOT PROVEN: {why}")),
-            None if planned.is_empty() => {}
-            None => app.ui.note("PROVEN: rehearsed on a scratch database, it gives back the schema"),
+        match &prospect.proof {
+            Proof::Missing(why) => app.ui.warn(&format!("NOT PROVEN: {why}")),
+            Proof::GoesOn => app.ui.warn(
+                "NOT PROVEN: it goes on with a rollback that was begun, of which nothing can be rehearsed; only what its statements \
+                 name is counted",
+            ),
+            Proof::Proven if planned.is_empty() => {}
+            Proof::Proven => app.ui.note("PROVEN: rehearsed on a scratch database, it gives back the schema"),
         }
         if globals.dry_run || planned.is_empty() {
             let (backup, failed, way_back) = (None, None, None);
@@ -173,7 +177,7 @@ impl Rollback {
         for lost in lost {
             app.ui.warn(&format!("it destroys {}", lost.what));
         }
-        if lost.is_empty() && prospect.unproven.is_none() {
+        if lost.is_empty() && prospect.proof == Proof::Proven {
             app.ui.note("nothing is lost");
         }
         if self.no_backup {
