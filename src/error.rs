@@ -306,7 +306,7 @@ impl Error {
             Self::Store(error) => store_hint(error),
             Self::TimedOut(Stage::NothingWritten) => "run it again, with a larger --timeout".to_owned(),
             Self::TimedOut(_) | Self::Interrupted(Stage::Writing(_)) | Self::Terminated(Stage::Writing(_)) => {
-                "look before you run it again: llmhub flags diff".to_owned()
+                "look before you run it again: llmhub flags diff, llmhub db status".to_owned()
             }
             Self::Interrupted(_) | Self::Terminated(_) => "it is safe to run it again".to_owned(),
             Self::Output(..) => "free the disk that stdout goes to, then look: llmhub flags list".to_owned(),
@@ -345,7 +345,7 @@ fn store_hint(error: &StoreError) -> String {
         StoreError::NoSchema(_) => "llmhub db apply",
         StoreError::Unreachable(_) => "nothing was written, it is safe to run it again: llmhub doctor",
         StoreError::RateLimited(_) => "wait some minutes, then run it again",
-        StoreError::OutcomeUnknown(_) => "look before you run it again: llmhub flags diff",
+        StoreError::OutcomeUnknown(_) => "look before you run it again: llmhub flags diff, llmhub db status",
         StoreError::Invalid(_) => "check that the address is a hub: llmhub doctor",
         StoreError::Refused(_) => "nothing was written; correct what the message names",
         StoreError::Local(_) => "check the path and its rights",

@@ -356,3 +356,17 @@ async fn a_long_run_shares_transactions_and_still_means_what_one_by_one_would() 
     assert_eq!(database.lines(transactions).await, ["true"]);
     assert_eq!(database.lines("SELECT count(*)::text FROM pg_tables WHERE tablename ~ '^t[0-9]+$'").await, ["56"]);
 }
+
+#[tokio::test]
+async fn what_the_server_refuses_at_the_commit_is_rolled_back_and_known_to_be() {
+    let database = Database::empty();
+    // The very error that also guards the transaction.
+    let late = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 / 0; RETURN NULL; END $$;\n\
+                CREATE TABLE a (id int);\n\
+                CREATE CONSTRAINT TRIGGER late AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f();\n\
+                INSERT INTO a VALUES (1);";
+    let error = apply(&database.target(), &[migration("1", late)], &run()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
+    assert!(error.to_string().contains("at its COMMIT: division by zero (22012); 1_test was rolled back"), "{error}");
+    assert_eq!(applied(&database.target()).await.unwrap(), []);
+}

@@ -136,7 +136,7 @@ impl Apply {
             app.show(&DryRunView { applied: executed, skipped, current, dry_run: true })?;
             return Ok(Answer::Yes);
         }
-        let names = pending_names(app, &set).await?;
+        let names = pending_names(app, &set, wanted.to.as_ref()).await?;
         if !names.is_empty() {
             app.authorise(format!("apply {}?", names.join(", ")), false, globals.reason.as_deref()).await?;
             app.stage(Stage::Writing("db".to_owned()));
@@ -159,8 +159,9 @@ impl Apply {
 }
 
 /// What would be applied, by name; problems are found by the run itself, which also knows how to say them.
-async fn pending_names(app: &App, set: &Set) -> Result<Vec<String>, Error> {
+async fn pending_names(app: &App, set: &Set, to: Option<&Version>) -> Result<Vec<String>, Error> {
     let ledger = app.ledger().await?;
+    let wanted = |migration: &&&Migration| to.is_none_or(|to| set.numbering().compare(&migration.version, to).is_le());
     let name = |migration: &&Migration| format!("{} {}", migration.version, migration.name);
-    Ok(set.compare(&ledger.recorded).pending.iter().map(name).collect())
+    Ok(set.compare(&ledger.recorded).pending.iter().filter(wanted).map(name).collect())
 }

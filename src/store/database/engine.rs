@@ -174,14 +174,13 @@ impl<'a> Engine<'a> {
     }
 
     /// Roll back after a failure. A connection that is lost is replaced, so that the failure can be written down.
-    async fn let_go(&mut self, failure: &Failure) -> Result<(), StoreError> {
+    async fn let_go(&mut self, failure: &Failure) {
         if matches!(failure, Failure::Server { .. }) && self.worker.roll_back().await.is_ok() {
-            return Ok(());
+            return;
         }
         if let Ok(worker) = Self::open_worker(self.target, &self.id).await {
             self.worker = worker;
         }
-        Ok(())
     }
 
     /// Put a failure into the history; where that is not to be had, the operator has the error itself.

@@ -84,7 +84,7 @@ impl Engine<'_> {
         failure: &Failure,
         count: usize,
     ) -> Result<Batch, StoreError> {
-        self.let_go(failure).await?;
+        self.let_go(failure).await;
         match self.worker.fate(transaction).await?.as_deref() {
             Some("aborted") => Ok(Batch::Undone(count)),
             _ => Err(ended(job)),

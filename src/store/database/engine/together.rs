@@ -66,7 +66,7 @@ impl Engine<'_> {
             let foreign = self.worker.foreign(statement.text(), statement.copy_data());
             let watched = self.observer.watch(self.run, work.backend, foreign).await;
             if let Err(failure) = watched.outcome {
-                self.let_go(&failure).await?;
+                self.let_go(&failure).await;
                 return Ok(Attempt::Failed { statement, failure, blocked: watched.blocked });
             }
         }
@@ -80,7 +80,7 @@ impl Engine<'_> {
         match close(&mut self.worker, self.target, &work.transaction, (&records, durability), &job.label()).await? {
             Ok(After::Alive) => {}
             Ok(After::Lost) => self.worker = Self::open_worker(self.target, &self.id).await?,
-            Err(failure) => return self.not_closed(job, part, failure).await,
+            Err(failure) => return self.not_closed(job, part, &work.transaction, failure).await,
         }
         self.schema = schema;
         Ok(Attempt::Done)
@@ -149,12 +149,14 @@ impl Engine<'_> {
         &mut self,
         job: &Job<'_>,
         part: usize,
+        transaction: &Transaction,
         failure: Failure,
     ) -> Result<Attempt<'s>, StoreError> {
-        if failure.sqlstate() == Some("22012") {
+        self.let_go(&failure).await;
+        // The division by zero is ours where the transaction had ended before, and the file's own where it was rolled back now.
+        if failure.sqlstate() == Some("22012") && self.worker.fate(transaction).await?.as_deref() != Some("aborted") {
             return Err(ended(job));
         }
-        self.let_go(&failure).await?;
         let Failure::Server { sqlstate, message, .. } = &failure else {
             return Err(failure.into_store_error(self.worker.place()));
         };
