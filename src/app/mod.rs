@@ -15,6 +15,7 @@ mod seeds;
 mod signals;
 mod sources;
 mod test_database;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,7 @@ pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
+pub use self::verify::VerifyWish;
 pub use crate::config;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::{Config, Credential, Environment, Origin, Protection, Setting};
@@ -39,6 +41,7 @@ pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Res
 pub use crate::store::database::{
     Applied, DryRun, Failed, Late, LedgerEvent, LockBudget, Loss, Ran, Skipped, Undecided, Undo, Wanted,
 };
+pub use crate::store::database::{Examined, Moment, Rights};
 pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};

@@ -129,7 +129,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn secret(text: &str) -> Result<SecretString, Infallible> {
+pub(super) fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(SecretString::from(text))
 }
 

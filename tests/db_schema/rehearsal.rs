@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use llmhub::domain::migrations::{Script, embedded};
 use llmhub::domain::schema::Fingerprint;
 use llmhub::store::StoreError;
-use llmhub::store::database::{Rehearsal, Restore, Reversal, Schema, Step, fingerprint, rehearse};
+use llmhub::domain::proof::Verdict;
+use llmhub::store::database::{Rehearsal, Restore, Schema, Step, fingerprint, rehearse};
 use llmhub::store::postgres::Target;
 use sqlx::{AssertSqlSafe, Executor};
 
@@ -32,9 +33,9 @@ async fn one(database: &Database, up: &str, down: Option<&str>) -> Rehearsal {
 
 #[tokio::test]
 async fn every_kind_of_down_gets_its_word() {
-    use Reversal::{DownEmpty, DownFailed, Irreversible, Residue, Reversible, ReversibleExceptColumnOrder};
+    use Verdict::{DownEmpty, DownFailed, Irreversible, Residue, Reversible, ReversibleExceptColumnOrder};
     let database = Database::empty();
-    let case = async |up: &str, down: Option<&str>, verdict: Reversal, says: &str| {
+    let case = async |up: &str, down: Option<&str>, verdict: Verdict, says: &str| {
         let rehearsal = one(&database, up, down).await;
         let [step] = rehearsal.steps.as_slice() else { panic!("{:?}", rehearsal.steps) };
         let mut said: Vec<String> = step.failure.iter().cloned().collect();
@@ -43,7 +44,7 @@ async fn every_kind_of_down_gets_its_word() {
         }
         let said = said.join(" | ");
         assert!(step.verdict == verdict && said.contains(says), "{up} / {down:?}: {:?} {said}", step.verdict);
-        assert!(verdict == Reversal::UpFailed || rehearsal.drift.is_empty(), "{:?}", rehearsal.drift);
+        assert!(verdict == Verdict::UpFailed || rehearsal.drift.is_empty(), "{:?}", rehearsal.drift);
     };
     case("CREATE TYPE e AS ENUM ('a'); CREATE TABLE n (e e);", Some("DROP TABLE n; DROP TYPE e;"), Reversible, "")
         .await;
@@ -97,7 +98,7 @@ async fn an_up_that_needs_what_nobody_makes_is_named() {
     let (up, down) = (Script::new("ALTER TABLE hub_users ADD a int").named("9_x.up.sql"), Script::new("SELECT 1"));
     let step = Step { version: "9", up: &up, down: Some(&down), before: None };
     let rehearsal = rehearse(&database.target(), Schema::Replay(&[]), &[step]).await.unwrap();
-    assert_eq!(rehearsal.steps[0].verdict, Reversal::UpFailed);
+    assert_eq!(rehearsal.steps[0].verdict, Verdict::UpFailed);
     let failure = rehearsal.steps[0].failure.clone().unwrap();
     assert!(failure.starts_with("9_x.up.sql:") && failure.contains("hub_users"), "{failure}");
     let error = rehearse(&database.target(), Schema::Replay(&[&up]), &[]).await.unwrap_err();
@@ -131,8 +132,8 @@ async fn the_shipped_migrations_are_reversible_and_a_live_database_that_drifted_
     let started = std::time::Instant::now();
     let rehearsal = rehearse(&database.target(), Schema::Replay(&[]), &steps).await.unwrap();
     println!("rehearsal of the three shipped migrations: {} ms", started.elapsed().as_millis());
-    let verdicts: Vec<Reversal> = rehearsal.steps.iter().map(|step| step.verdict).collect();
-    assert_eq!((verdicts, rehearsal.drift), (vec![Reversal::Reversible; 3], vec![]));
+    let verdicts: Vec<Verdict> = rehearsal.steps.iter().map(|step| step.verdict).collect();
+    assert_eq!((verdicts, rehearsal.drift), (vec![Verdict::Reversible; 3], vec![]));
     database
         .sql("CREATE TABLE by_hand (a int); ALTER TABLE users DISABLE TRIGGER ALL; ALTER TABLE users ADD note text")
         .await;
@@ -171,9 +172,9 @@ async fn a_copy_of_live_is_compared_with_what_the_ledger_remembers() {
     let known = rehearse(&database.target(), dump, &[step(Some(&past))]).await.unwrap();
     assert_eq!(
         (known.steps[0].verdict, &known.steps[0].unchecked[..], &known.drift[..]),
-        (Reversal::Reversible, &[][..], &[][..])
+        (Verdict::Reversible, &[][..], &[][..])
     );
     let unknown = rehearse(&database.target(), dump, &[step(None)]).await.unwrap();
-    assert_eq!(unknown.steps[0].verdict, Reversal::Reversible);
+    assert_eq!(unknown.steps[0].verdict, Verdict::Reversible);
     assert!(unknown.steps[0].unchecked[0].contains("does not know"), "{:?}", unknown.steps[0].unchecked);
 }

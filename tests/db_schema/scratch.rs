@@ -30,22 +30,26 @@ async fn a_scratch_database_is_empty_and_like_the_live_one_and_is_dropped_at_the
 }
 
 #[tokio::test]
-async fn what_dead_runs_left_is_dropped_after_an_hour_and_nothing_else_is() {
+async fn what_a_dead_run_left_is_dropped_by_the_next_one_and_nothing_else_is() {
     let database = Database::empty();
-    let young = Scratch::create(&database.target()).await.unwrap();
+    let alive = Scratch::create(&database.target()).await.unwrap();
     let number = format!("{:08x}", std::process::id());
-    let old = format!("llmhub_scratch_00000001{number}");
+    let left = format!("llmhub_scratch_00000001{number}");
     let other = format!("llmhub_scratch_x{number}");
-    for name in [&old, &other] {
+    for name in [&left, &other] {
         database.sql(&format!("CREATE DATABASE {name} TEMPLATE template0")).await;
     }
+    database.sql(&format!("CREATE ROLE {left}; CREATE ROLE {other}")).await;
     let scratch = Scratch::create(&database.target()).await.unwrap();
     let there = scratches(&database).await;
-    assert!(!there.contains(&old), "{there:?}");
-    assert!(there.contains(&other) && there.iter().any(|name| name == young.name()), "{there:?}");
+    assert!(!there.contains(&left), "{there:?}");
+    assert!(there.contains(&other) && there.iter().any(|name| name == alive.name()), "{there:?}");
+    let roles = format!("SELECT rolname::text FROM pg_roles WHERE rolname IN ('{left}', '{other}')");
+    assert_eq!(database.lines(&roles).await, [other.as_str()]);
     scratch.close().await.unwrap();
-    young.close().await.unwrap();
+    alive.close().await.unwrap();
     database.sql(&format!("DROP DATABASE {other}")).await;
+    database.sql(&format!("DROP ROLE {other}")).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod rollback;
 mod seed;
 mod setup_test;
 mod tuning;
+mod verify;
 
 use clap::Subcommand;
 
@@ -26,6 +27,7 @@ pub enum Db {
     Plan(inspect::Plan),
     Apply(apply::Apply),
     Rollback(rollback::Rollback),
+    Verify(verify::Verify),
     History(inspect::History),
     Baseline(baseline::Baseline),
     New(new::New),
@@ -43,6 +45,7 @@ impl Db {
             Self::Plan(args) => args.run(app).await,
             Self::Apply(args) => args.run(app, globals).await,
             Self::Rollback(args) => args.run(app, globals).await,
+            Self::Verify(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
             Self::New(args) => args.run(app, globals),

@@ -7,6 +7,7 @@ mod difference;
 mod doomed;
 mod outside;
 mod predict;
+mod privileged;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 pub use difference::{Difference, Fact, Incomparable, diff};
 pub use doomed::{Doomed, Extent, Fate, Loses, doomed};
 pub use outside::reaches_outside;
+pub use privileged::{Privilege, privilege};
 pub use statements::{all_doomed, doomed_by};
 
 /// The format of the fingerprints that this llmhub makes.

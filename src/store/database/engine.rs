@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::migrations::{Migration, Phase, Statement};
+use crate::domain::proof::Proof;
 use crate::domain::schema::Fingerprint;
 use crate::store::StoreError;
 use crate::store::postgres::{After, Durability, Failure, Mark, Pace, Session, Target, Transaction, Work, close};
@@ -27,6 +28,7 @@ use super::fingerprint;
 use super::ledger::{self, Ledger, Unfinished};
 use super::lock::{Purpose, RunLock};
 use super::observe::Observer;
+use super::proofs;
 use super::record::{self, End, Entry, Happening, Stamp};
 use super::run::{Run, RunId};
 use super::watch::Event;
@@ -217,6 +219,16 @@ impl<'a> Engine<'a> {
         let entries: Vec<_> = migrations.iter().map(|migration| (*migration, Entry::Adopted)).collect();
         let records = record::enter(&entries, stamp)?;
         self.close_record(&work.transaction, &records, "the baseline").await
+    }
+
+    /// Keep proofs of the way back.
+    pub(super) async fn keep(&mut self, proofs: &[Proof]) -> Result<(), StoreError> {
+        let ledger = self.ledger().await?;
+        self.create_ledger(&ledger).await?;
+        let work = self.begin().await?;
+        let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
+        let record = proofs::keep(proofs, stamp);
+        self.close_record(&work.transaction, &record, "the proofs").await
     }
 
     /// Commit what is only written down.

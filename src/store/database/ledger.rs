@@ -2,6 +2,7 @@
 //!
 //! Reading never creates: a database without a ledger has had nothing applied. [`super::record`] writes.
 
+use sqlx::AssertSqlSafe;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -12,11 +13,13 @@ use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
 
 /// The ledger's own format; a higher number belongs to a newer llmhub.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// The ledger at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
+    /// Whether there is one, and of which age.
+    pub(super) existence: Existence,
     /// What is applied, in the order in which it was.
     pub recorded: Vec<Recorded>,
     /// What was begun, in parts, and never ended.
@@ -85,24 +88,33 @@ pub async fn ledger(target: &Target) -> Result<Ledger, StoreError> {
 }
 
 /// Whether a database has a ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Existence {
+    #[default]
     Absent,
-    Present,
+    /// Of an older format, in which no proofs are kept.
+    Older,
+    Current,
 }
 
 /// The ledger, in the transaction that is open.
 pub(super) async fn read(session: &mut Session) -> Result<Ledger, StoreError> {
-    if existence(session).await? == Existence::Absent {
-        return Ok(Ledger::default());
-    }
-    let query = sqlx::query(
+    let existence = existence(session).await?;
+    let proven = match existence {
+        Existence::Absent => return Ok(Ledger::default()),
+        Existence::Older => "false",
+        Existence::Current => {
+            "EXISTS (SELECT FROM llmhub.migration_proof p WHERE p.version = m.version \
+             AND p.up_checksum = m.up_checksum AND p.down_checksum = m.down_checksum)"
+        }
+    };
+    let sql = format!(
         "SELECT version, name, to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS applied_at, \
          os_user || '@' || host AS applied_by, up_checksum, down_checksum, up_raw_hash, run_id, \
-         proof IS NOT NULL AS proven FROM llmhub.migration ORDER BY position",
+         {proven} AS proven FROM llmhub.migration m ORDER BY position",
     );
-    let recorded = session.rows(query).await?.iter().map(entry).collect::<Result<_, _>>()?;
-    Ok(Ledger { recorded, unfinished: unfinished(session).await? })
+    let recorded = session.rows(sqlx::query(AssertSqlSafe(sql))).await?.iter().map(entry).collect::<Result<_, _>>()?;
+    Ok(Ledger { existence, recorded, unfinished: unfinished(session).await? })
 }
 
 pub(super) async fn existence(session: &mut Session) -> Result<Existence, StoreError> {
@@ -117,7 +129,8 @@ pub(super) async fn existence(session: &mut Session) -> Result<Existence, StoreE
     let row = session.row(sqlx::query("SELECT format FROM llmhub.ledger_format")).await?;
     let format: Option<i32> = row.and_then(|row| row.try_get(0).ok());
     match format {
-        Some(FORMAT) => Ok(Existence::Present),
+        Some(FORMAT) => Ok(Existence::Current),
+        Some(1) => Ok(Existence::Older),
         Some(newer) if newer > FORMAT => Err(StoreError::Conflict(format!(
             "the ledger of {} has format {newer} and this llmhub knows {FORMAT}: use the newer llmhub",
             session.place()

@@ -13,17 +13,23 @@ use super::ledger::{Existence, existence};
 use super::literal::{literal, nullable};
 use super::run::{Run, RunId};
 
-/// Create the ledger if the database has none, in the transaction that is open and under the migration lock.
+/// Create the ledger if the database has none, and bring an older one to the current format, in the transaction that is open and
+/// under the migration lock.
 pub(super) async fn ensure(session: &mut Session) -> Result<(), StoreError> {
-    if existence(session).await? == Existence::Present {
-        return Ok(());
-    }
-    let script = Script::new(include_str!("ledger.sql"));
-    let statements =
-        script.statements().map_err(|error| StoreError::Invalid(format!("ledger.sql:{}: {error}", error.at())))?;
-    for statement in statements {
-        let done = session.foreign(statement.text(), None).await;
-        done.map_err(|failure| failure.into_store_error(session.place()))?;
+    let steps: &[(&str, &str)] = &[("ledger.sql", include_str!("ledger.sql")), ("ledger_2.sql", include_str!("ledger_2.sql"))];
+    let missing = match existence(session).await? {
+        Existence::Absent => steps,
+        Existence::Older => steps.get(1..).unwrap_or_default(),
+        Existence::Current => return Ok(()),
+    };
+    for (name, text) in missing {
+        let script = Script::new(text);
+        let statements =
+            script.statements().map_err(|error| StoreError::Invalid(format!("{name}:{}: {error}", error.at())))?;
+        for statement in statements {
+            let done = session.foreign(statement.text(), None).await;
+            done.map_err(|failure| failure.into_store_error(session.place()))?;
+        }
     }
     Ok(())
 }
@@ -38,7 +44,7 @@ pub(super) struct Stamp<'a> {
 
 impl Stamp<'_> {
     /// The values of [`STAMP`].
-    fn values(&self) -> String {
+    pub(super) fn values(&self) -> String {
         let Self { id, run, transaction } = self;
         [
             literal(id.as_str()),
@@ -53,7 +59,7 @@ impl Stamp<'_> {
 }
 
 /// The columns that say who, in which run.
-const STAMP: &str = "run_id, xid, os_user, host, tool_version, reason";
+pub(super) const STAMP: &str = "run_id, xid, os_user, host, tool_version, reason";
 
 /// The columns that the row of an applied migration and its event share.
 const SHARED: &str = "version, name, up_sql, up_raw_hash, up_checksum, down_sql, down_raw_hash, down_checksum, \
@@ -143,7 +149,7 @@ pub(super) fn remove(
         "WITH removed AS (DELETE FROM llmhub.migration WHERE version = {} RETURNING *), \
          noted AS (INSERT INTO llmhub.migration_event (kind, version, name, up_sql, up_raw_hash, up_checksum, down_sql, \
          down_raw_hash, fingerprint_before, fingerprint_after, proof, duration_ms, {STAMP}) \
-         SELECT 'reverted', version, name, up_sql, up_raw_hash, up_checksum, {}, {}, {}::jsonb, {}::jsonb, coalesce({}::jsonb, proof), {}, {} \
+         SELECT 'reverted', version, name, up_sql, up_raw_hash, up_checksum, {}, {}, {}::jsonb, {}::jsonb, {}::jsonb, {}, {} \
          FROM removed RETURNING 1) SELECT 1 / count(*) FROM noted",
         literal(version.as_str()),
         literal(down.text()),

@@ -3,11 +3,14 @@
 //! Nothing of it touches the live database, which is only read. A statement that would act beyond its own database is refused
 //! before anything runs; what a `DO` block hides is not seen. What was not checked is said.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::domain::migrations::Script;
-use crate::domain::schema::{Difference, Doomed, Fingerprint, Kind, Level, all_doomed, diff, reaches_outside};
+use crate::domain::proof::{Verdict, given_back, harmed_unapplied};
+use crate::domain::schema::{Difference, Doomed, Fingerprint, Level, all_doomed, diff, reaches_outside};
 use crate::store::StoreError;
 use crate::store::pg_tools::{Archive, Ownership, PgTools};
 use crate::store::postgres::Target;
@@ -15,6 +18,9 @@ use crate::store::postgres::Target;
 use super::fingerprint::fingerprint;
 use super::scratch::Scratch;
 use super::stage::Stage;
+
+/// How long one statement may take in a rehearsal.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A migration that shall be undone.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +83,7 @@ pub struct Rehearsed {
     /// As in its file name.
     pub version: String,
     /// The word for it.
-    pub verdict: Reversal,
+    pub verdict: Verdict,
     /// The schema with the step applied.
     pub before: Option<Fingerprint>,
     /// The schema after its down.
@@ -98,33 +104,6 @@ pub struct Rehearsed {
     pub doomed: Vec<Doomed>,
 }
 
-/// What became of a step that was undone. Declared from bad to good: the first that applies is the verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reversal {
-    /// Its up does not run.
-    UpFailed,
-    /// It has no down.
-    Irreversible,
-    /// Its down has no statement.
-    DownEmpty,
-    /// Its down does not run.
-    DownFailed,
-    /// Its down leaves something, or takes what was there before.
-    Residue,
-    /// Only the order of columns is another one.
-    ReversibleExceptColumnOrder,
-    /// The schema is what it was.
-    Reversible,
-}
-
-impl Reversal {
-    /// Whether it counts as a proof.
-    pub fn is_proven(self) -> bool {
-        matches!(self, Self::Reversible | Self::ReversibleExceptColumnOrder)
-    }
-}
-
 /// Undo `steps` (newest first) on a scratch database beside `live`, each twice, and say what became of them. It ends at the first
 /// step that is not proven: those below it cannot be reached.
 ///
@@ -139,7 +118,7 @@ pub async fn rehearse(live: &Target, schema: Schema<'_>, steps: &[Step<'_>]) -> 
     }
     let now = fingerprint(live).await?;
     let scratch = Scratch::create(live).await?;
-    let done = on_scratch(scratch.target(), schema, steps, now).await;
+    let done = on_scratch(&scratch, schema, steps, now).await;
     let closed = scratch.close().await;
     let rehearsal = done?;
     closed?;
@@ -160,12 +139,12 @@ fn refuse_outside(script: &Script) -> Result<(), StoreError> {
 }
 
 async fn on_scratch(
-    scratch: &Target,
+    scratch: &Scratch,
     schema: Schema<'_>,
     steps: &[Step<'_>],
     live: Fingerprint,
 ) -> Result<Rehearsal, StoreError> {
-    let mut stage = Stage::open(scratch).await?;
+    let mut stage = Stage::open(scratch, PATIENCE).await?;
     let mut pasts: Vec<Option<Fingerprint>> = Vec::with_capacity(steps.len());
     let mut rehearsal = Rehearsal { live, built: None, drift: Vec::new(), steps: Vec::new() };
     // A dump that was read by another role gives its objects to that role.
@@ -174,20 +153,20 @@ async fn on_scratch(
         Schema::Replay(earlier) => {
             for script in earlier {
                 stage.play(script).await?.map_err(|error| {
-                    StoreError::Refused(format!("the schema cannot be built from the migrations: {error}"))
+                    StoreError::Refused(format!("the schema cannot be built from the migrations: {}", error.text))
                 })?;
             }
             for step in steps.iter().rev() {
                 pasts.push(Some(stage.look().await?));
                 if let Err(error) = stage.play(step.up).await? {
-                    rehearsal.steps.push(Rehearsed::failed(step, Reversal::UpFailed, error));
+                    rehearsal.steps.push(Rehearsed::failed(step, Verdict::UpFailed, error.text));
                     stage.close().await;
                     return Ok(rehearsal);
                 }
             }
         }
         Schema::Dump { archive, restore } => {
-            restore.restore(archive, scratch).await?;
+            restore.restore(archive, scratch.target()).await?;
             level = Level::LogicalWithoutOwners;
             pasts.extend(steps.iter().rev().map(|step| step.before.cloned()));
         }
@@ -211,15 +190,11 @@ fn compare(before: &Fingerprint, after: &Fingerprint, level: Level) -> Result<Ve
     diff(before, after, level).map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
-fn is_extension(difference: &Difference) -> bool {
-    matches!(difference, Difference::Added { kind: Kind::Extension, .. })
-}
-
 impl Rehearsed {
     fn new(step: &Step<'_>) -> Self {
         Self {
             version: step.version.to_owned(),
-            verdict: Reversal::Reversible,
+            verdict: Verdict::Reversible,
             before: None,
             after: None,
             residue: Vec::new(),
@@ -232,12 +207,12 @@ impl Rehearsed {
         }
     }
 
-    fn failed(step: &Step<'_>, verdict: Reversal, failure: String) -> Self {
+    fn failed(step: &Step<'_>, verdict: Verdict, failure: String) -> Self {
         Self { verdict, failure: Some(failure), ..Self::new(step) }
     }
 
-    fn worse(&mut self, verdict: Reversal) {
-        self.verdict = self.verdict.min(verdict);
+    fn worse(&mut self, verdict: Verdict) {
+        self.verdict.worsen(verdict);
     }
 }
 
@@ -249,28 +224,26 @@ async fn undo(
     level: Level,
 ) -> Result<Rehearsed, StoreError> {
     let Some(down) = step.down else {
-        return Ok(Rehearsed::failed(step, Reversal::Irreversible, "it has no down".to_owned()));
+        return Ok(Rehearsed::failed(step, Verdict::Irreversible, "it has no down".to_owned()));
     };
     if down.statements().is_ok_and(|statements| statements.is_empty()) {
-        return Ok(Rehearsed::failed(step, Reversal::DownEmpty, format!("{} has no statement", down.file())));
+        return Ok(Rehearsed::failed(step, Verdict::DownEmpty, format!("{} has no statement", down.file())));
     }
     let mut found = Rehearsed::new(step);
     let before = stage.look().await?;
     if let Err(failure) = stage.play(down).await? {
-        let failed = Rehearsed::failed(step, Reversal::DownFailed, failure);
+        let failed = Rehearsed::failed(step, Verdict::DownFailed, failure.text);
         return Ok(Rehearsed { before: Some(before), ..failed });
     }
     let after = stage.look().await?;
     found.doomed = all_doomed(&before, &after, down);
     match &past {
         Some(past) => {
-            let (past, after) = (past.portable(), after.portable());
-            // An extension may serve others by now; dropping it would be worse than leaving it (migrations.md 5).
-            let (stays, residue): (Vec<_>, Vec<_>) = compare(&past, &after, level)?.into_iter().partition(is_extension);
-            found.residue = residue;
-            found.notes = stays.iter().map(ToString::to_string).collect();
-            if compare(&past, &after, Level::Ordered)?.iter().any(Difference::is_about_place) {
-                found.worse(Reversal::ReversibleExceptColumnOrder);
+            let back = given_back(past, &after, level).map_err(|error| StoreError::Invalid(error.to_string()))?;
+            found.residue = back.residue;
+            found.notes = back.stays.iter().map(ToString::to_string).collect();
+            if back.reordered {
+                found.worse(Verdict::ReversibleExceptColumnOrder);
             }
         }
         None => found.unchecked.push("the ledger does not know the schema before this migration".to_owned()),
@@ -284,20 +257,19 @@ async fn undo(
     match stage.play(step.up).await? {
         Ok(()) => found.again = compare(&before, &stage.look().await?, level)?,
         Err(failure) => {
-            found.worse(Reversal::Residue);
-            found.failure = Some(format!("after the down it cannot be applied again: {failure}"));
+            found.worse(Verdict::Residue);
+            found.failure = Some(format!("after the down it cannot be applied again: {}", failure.text));
         }
     }
-    // What it only adds there is named by the server and hurts nobody, such as a second index.
-    let harm = found.never_applied.iter().any(|difference| !matches!(difference, Difference::Added { .. }));
+    let harm = harmed_unapplied(&found.never_applied).next().is_some();
     if harm || !found.residue.is_empty() || !found.again.is_empty() {
-        found.worse(Reversal::Residue);
+        found.worse(Verdict::Residue);
     }
     if found.verdict.is_proven()
         && let Err(failure) = stage.play(down).await?
     {
-        found.worse(Reversal::DownFailed);
-        found.failure = Some(format!("the second time: {failure}"));
+        found.worse(Verdict::DownFailed);
+        found.failure = Some(format!("the second time: {}", failure.text));
     }
     (found.before, found.after) = (Some(before), Some(after));
     Ok(found)

@@ -37,6 +37,8 @@ pub(in crate::store) struct Session {
     pace: Pace,
     /// What the server lists it as.
     name: String,
+    /// The role that foreign SQL runs as, where it is another than the one that logged in.
+    role: Option<String>,
 }
 
 impl Session {
@@ -59,7 +61,13 @@ impl Session {
         }
         let check =
             if version.is_some_and(|version| version >= 140_000) { DeadClientCheck::On } else { DeadClientCheck::Off };
-        Ok(Self { connection, occupied, place, check, pace: Pace::Quick, name: name.to_owned() })
+        Ok(Self { connection, occupied, place, check, pace: Pace::Quick, name: name.to_owned(), role: None })
+    }
+
+    /// From now on every transaction and every foreign statement runs as `role`, a quoted name. A script can still say
+    /// RESET ROLE: this holds accidents, not malice.
+    pub(in crate::store) fn act_as(&mut self, role: String) {
+        self.role = Some(role);
     }
 
     /// The database, for messages.
@@ -125,6 +133,9 @@ impl Session {
             .to_owned();
         if self.check == DeadClientCheck::On {
             settings.push_str("; SET client_connection_check_interval = '500ms'");
+        }
+        if let Some(role) = &self.role {
+            settings.push_str(&format!("; SET ROLE {role}"));
         }
         self.simple(settings).await.map(drop).map_err(|failure| failure.into_store_error(&self.place))
     }
@@ -249,6 +260,9 @@ impl Session {
             && self.connection.server_version_num().is_some_and(|version| version >= 170_000)
         {
             settings.push_str("; SET LOCAL transaction_timeout = 0");
+        }
+        if let Some(role) = &self.role {
+            settings.push_str(&format!("; SET LOCAL ROLE {role}"));
         }
         settings
     }

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::store::StoreError;
-use crate::store::database::ledger::Ledger;
+use crate::store::database::ledger::{Existence, Ledger};
 use crate::store::database::lock::{Purpose, wait_for};
 use crate::store::database::record;
 use crate::store::database::run::{Run, RunId};
@@ -22,10 +22,9 @@ impl Engine<'_> {
         Session::open_as(target, &format!("llmhub-db worker {}", id.as_str())).await
     }
 
-    /// Create the ledger where there is none. `seen` is what was read of it under the lock.
+    /// Create the ledger where there is none, or bring it to the current format. `seen` is what was read of it under the lock.
     pub(in crate::store::database) async fn create_ledger(&mut self, seen: &Ledger) -> Result<(), StoreError> {
-        // Only one that says nothing may be absent.
-        if !(seen.recorded.is_empty() && seen.unfinished.is_empty()) {
+        if seen.existence == Existence::Current {
             return Ok(());
         }
         let transaction = self.worker.begin_write(Pace::Quick).await?;

@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub(super) async fn names(
     base: &Target,
     live: &str,
-    scratch: Scratch,
+    mut scratch: Scratch,
     previous: Option<&str>,
 ) -> Result<Option<String>, StoreError> {
     let fresh = quote(scratch.name());
@@ -30,6 +30,7 @@ pub(super) async fn names(
     steps.push(format!("ALTER DATABASE {fresh} RENAME TO {name}"));
     let script = format!("BEGIN; {}; COMMIT;", steps.join("; "));
 
+    scratch.leave().await;
     match attempt(base, live, scratch.name(), &steps).await {
         Ok(()) => {
             scratch.keep();
