@@ -4,6 +4,7 @@
 
 mod backup;
 mod cohorts;
+mod kept_proof;
 mod migrate;
 mod migrations;
 mod names;

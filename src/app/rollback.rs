@@ -1,12 +1,13 @@
 //! Rolling back: what would be undone, what that destroys, whether it is known to give the schema back; and doing it.
 //!
-//! All of it is found out before anybody is asked, on a scratch database beside the live one. The down itself never runs on the
+//! All of it is found out before anybody is asked, by a proof that was kept or on a scratch database beside the live one. The down itself never runs on the
 //! live database for a look.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::App;
+use super::kept_proof::kept;
 use super::migrate::Tuning;
 use super::progress::Progress;
 use crate::domain::migrations::{
@@ -39,6 +40,8 @@ pub struct RollbackWish {
 pub enum Proof {
     /// A rehearsal has just shown it.
     Proven,
+    /// `db verify --record` has shown it before, for these texts on exactly this schema.
+    Kept,
     /// It is not, and this is what is missing.
     Missing(String),
     /// A run that was allowed to begin has left it half done: it can only go on, and nothing of that can be rehearsed.
@@ -56,6 +59,13 @@ pub struct Prospect {
     pub proof: Proof,
     /// What else was found, one sentence each.
     pub notes: Vec<String>,
+}
+
+impl Proof {
+    /// Whether it is known.
+    pub fn is_there(&self) -> bool {
+        matches!(self, Self::Proven | Self::Kept)
+    }
 }
 
 impl App {
@@ -93,10 +103,21 @@ impl App {
             prospect.losses = named_losses(&target, &prospect.steps).await?;
             return Ok(prospect);
         }
+        let live = database::fingerprint(&target).await?;
+        let proofs = database::read_proofs(&target).await?;
+        if let Some(kept) = kept(&proofs, &live, &chosen, &prospect.steps, &texts) {
+            let mut doomed = Vec::new();
+            for (step, kept) in prospect.steps.iter_mut().zip(kept) {
+                (step.expected, step.proof) = (Some(kept.change), Some(kept.proof));
+                doomed.extend(kept.doomed);
+            }
+            prospect.proof = Proof::Kept;
+            prospect.losses = counted(&target, &doomed).await?;
+            return Ok(prospect);
+        }
         self.ui.progress("rehearsing on a scratch database");
         let found = self.rehearse_rollback(&target, &ledger, &prospect.steps, &texts).await;
         self.ui.progress_end();
-        let live = database::fingerprint(&target).await?;
         let doomed = match found {
             Ok(Found { rehearsal, level, unproven, notes }) => {
                 prospect.proof = unproven.map_or(Proof::Proven, Proof::Missing);

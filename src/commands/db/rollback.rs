@@ -12,7 +12,8 @@ use crate::ui::{Page, Tone, View};
 
 /// Take back the newest migration, or several
 ///
-/// The rollback is rehearsed on a scratch database first. What it destroys is counted on the live one and shown; then it asks,
+/// The rollback is rehearsed on a scratch database first, unless a kept proof of `db verify --record` speaks of exactly these
+/// texts and this schema. What it destroys is counted on the live one and shown; then it asks,
 /// takes a backup and runs. Without the files the ledger's own texts are used.
 ///
 /// Example: llmhub db rollback --steps 2 --dry-run
@@ -137,7 +138,8 @@ impl Rollback {
                 "NOT PROVEN: it goes on with a rollback that was begun, of which nothing can be rehearsed; only what its statements \
                  name is counted",
             ),
-            Proof::Proven if planned.is_empty() => {}
+            Proof::Proven | Proof::Kept if planned.is_empty() => {}
+            Proof::Kept => app.ui.note("PROVEN: for these texts on exactly this schema, by a kept proof of llmhub db verify"),
             Proof::Proven => app.ui.note("PROVEN: rehearsed on a scratch database, it gives back the schema"),
         }
         if globals.dry_run || planned.is_empty() {
@@ -177,7 +179,7 @@ impl Rollback {
         for lost in lost {
             app.ui.warn(&format!("it destroys {}", lost.what));
         }
-        if lost.is_empty() && prospect.proof == Proof::Proven {
+        if lost.is_empty() && prospect.proof.is_there() {
             app.ui.note("nothing is lost");
         }
         if self.no_backup {
