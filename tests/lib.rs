@@ -14,6 +14,7 @@ mod db_rollback;
 mod db_schema;
 mod db_seed;
 mod db_setup_test;
+mod db_verify;
 mod docs;
 mod env_file;
 mod exit_codes;

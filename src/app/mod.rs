@@ -42,8 +42,8 @@ pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Res
 pub use crate::store::database::{
     Applied, DryRun, Failed, Late, LedgerEvent, LockBudget, Loss, Ran, Skipped, Undecided, Undo, Wanted,
 };
-pub use crate::store::database::{Examined, Moment, Rights};
 pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
+pub use crate::store::database::{Examined, Moment, Rights};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{

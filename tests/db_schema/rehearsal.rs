@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use llmhub::domain::migrations::{Script, embedded};
+use llmhub::domain::proof::Verdict;
 use llmhub::domain::schema::Fingerprint;
 use llmhub::store::StoreError;
-use llmhub::domain::proof::Verdict;
 use llmhub::store::database::{Rehearsal, Restore, Schema, Step, fingerprint, rehearse};
 use llmhub::store::postgres::Target;
 use sqlx::{AssertSqlSafe, Executor};

@@ -69,7 +69,13 @@ impl View for VerifyView {
         for one in &self.migrations {
             let label = format!("{}_{}", one.version, one.name);
             let mut say = |tone: Tone, word: &str, text: &str| {
-                page.spans(&[(tone, word), (Tone::Plain, "  "), (Tone::Strong, &label), (Tone::Plain, ": "), (Tone::Plain, text)]);
+                page.spans(&[
+                    (tone, word),
+                    (Tone::Plain, "  "),
+                    (Tone::Strong, &label),
+                    (Tone::Plain, ": "),
+                    (Tone::Plain, text),
+                ]);
             };
             if let Some(failure) = &one.failure {
                 say(Tone::Bad, "FAILED", failure);
@@ -105,13 +111,8 @@ fn moment(moment: Moment) -> &'static str {
 impl Verify {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         let rights = if self.own_rights { Rights::Own } else { Rights::Contained };
-        let wish = VerifyWish {
-            dir: self.dir,
-            url: self.url,
-            rights,
-            limit: self.statement_timeout,
-            workers: self.jobs,
-        };
+        let wish =
+            VerifyWish { dir: self.dir, url: self.url, rights, limit: self.statement_timeout, workers: self.jobs };
         let set = app.migrations(wish.dir.as_deref())?;
         let reason = globals.reason.as_deref();
         if self.record && !globals.dry_run {

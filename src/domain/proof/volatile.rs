@@ -124,7 +124,13 @@ mod tests {
         }
         let stamp = |time: &str| format!("'{time}'::timestamp with time zone");
         case(vec![changed(&stamp("2026-11-21 10:00:00.123+00"), &stamp("2026-11-21 10:00:01.5+00"))], true);
-        case(vec![changed("'6fa459ea-ee8a-3ca4-894e-db77e160355e'::uuid", "'16fd2706-8baf-433b-82eb-8c7fada847da'::uuid")], true);
+        case(
+            vec![changed(
+                "'6fa459ea-ee8a-3ca4-894e-db77e160355e'::uuid",
+                "'16fd2706-8baf-433b-82eb-8c7fada847da'::uuid",
+            )],
+            true,
+        );
         case(vec![changed("1763719200", "1763719201")], true);
         case(vec![changed("5", "6")], false);
         case(vec![changed("character varying(100)", "character varying(200)")], false);

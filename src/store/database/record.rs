@@ -16,7 +16,8 @@ use super::run::{Run, RunId};
 /// Create the ledger if the database has none, and bring an older one to the current format, in the transaction that is open and
 /// under the migration lock.
 pub(super) async fn ensure(session: &mut Session) -> Result<(), StoreError> {
-    let steps: &[(&str, &str)] = &[("ledger.sql", include_str!("ledger.sql")), ("ledger_2.sql", include_str!("ledger_2.sql"))];
+    let steps: &[(&str, &str)] =
+        &[("ledger.sql", include_str!("ledger.sql")), ("ledger_2.sql", include_str!("ledger_2.sql"))];
     let missing = match existence(session).await? {
         Existence::Absent => steps,
         Existence::Older => steps.get(1..).unwrap_or_default(),

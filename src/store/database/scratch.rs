@@ -163,8 +163,7 @@ impl Scratch {
     /// [`StoreError::Refused`] when that fails; the copy is then dropped by a later run, or by hand.
     pub async fn close(mut self) -> Result<(), StoreError> {
         self.fate = Fate::Kept;
-        self.leave().await;
-        remove(&self.base, &self.name, self.role.as_deref()).await.map_err(|error| {
+        remove(&self.base, &self.name, (self.role.as_deref(), self.keeper.take())).await.map_err(|error| {
             StoreError::Refused(format!("the database {} cannot be dropped, drop it by hand: {error}", self.name))
         })
     }
@@ -248,7 +247,7 @@ impl Drop for Scratch {
             if let Ok(runtime) = runtime {
                 let drop = async {
                     tokio::time::sleep(wait).await;
-                    remove(&base, &name, role.as_deref()).await
+                    remove(&base, &name, (role.as_deref(), None)).await
                 };
                 // What cannot be dropped now is told by its comment.
                 let _ = runtime.block_on(async { tokio::time::timeout(PATIENCE, drop).await });
@@ -258,8 +257,12 @@ impl Drop for Scratch {
     }
 }
 
-async fn remove(base: &Target, name: &str, role: Option<&str>) -> Result<(), StoreError> {
-    let mut session = Session::open(base).await?;
+async fn remove(base: &Target, name: &str, (role, keeper): (Option<&str>, Option<Session>)) -> Result<(), StoreError> {
+    // Under its name: whoever looks for leftovers now shall not drop it at the same time.
+    let mut session = Session::open_as(base, name).await?;
+    if let Some(keeper) = keeper {
+        keeper.close().await;
+    }
     let mut dropped = session.administer(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote(name))).await;
     if let (Ok(()), Some(role)) = (&dropped, role) {
         dropped = session.administer(&format!("DROP ROLE IF EXISTS {}", quote(role))).await;
@@ -329,7 +332,8 @@ impl Plan {
         let leftovers = rows.iter().map(|row| text(row, "name")).collect::<Result<Vec<_>, _>>()?;
         let query = sqlx::query(
             "SELECT r.rolname::text AS name FROM pg_catalog.pg_roles r WHERE r.rolname ~ ('^' || $1 || '[0-9a-f]{16}$') \
-             AND (r.rolname = ANY ($2) OR NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = r.rolname)) ORDER BY 1",
+             AND (r.rolname = ANY ($2) OR NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = r.rolname)) \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.application_name = r.rolname) ORDER BY 1",
         );
         let rows = session.rows(query.bind(PREFIX).bind(&leftovers)).await?;
         let roles = rows.iter().map(|row| text(row, "name")).collect::<Result<Vec<_>, _>>()?;

@@ -155,7 +155,12 @@ fn compare(before: &Fingerprint, after: &Fingerprint, level: Level) -> Result<Ve
 }
 
 /// What is kept of a verdict.
-fn proof(migration: &Migration, down: &Script, verdict: Verdict, schemas: (&Fingerprint, &Fingerprint)) -> Option<Proof> {
+fn proof(
+    migration: &Migration,
+    down: &Script,
+    verdict: Verdict,
+    schemas: (&Fingerprint, &Fingerprint),
+) -> Option<Proof> {
     let hash = |schema: &Fingerprint| schema.portable().hash(Level::LogicalWithoutOwners);
     let sum = |script: &Script| script.checksum().ok().map(|sum: Checksum| sum.as_str().to_owned());
     let (before, with) = schemas;

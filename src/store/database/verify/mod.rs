@@ -90,11 +90,7 @@ pub enum Moment {
 ///
 /// # Errors
 /// Those of [`Scratch::create`], and of a server that goes away. What a migration does wrong is in its [`Examined`].
-pub async fn verify(
-    server: &Target,
-    migrations: &[Migration],
-    how: &How<'_>,
-) -> Result<Vec<Examined>, StoreError> {
+pub async fn verify(server: &Target, migrations: &[Migration], how: &How<'_>) -> Result<Vec<Examined>, StoreError> {
     if migrations.is_empty() {
         return Ok(Vec::new());
     }
