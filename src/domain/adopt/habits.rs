@@ -92,7 +92,7 @@ impl Habit {
 }
 
 fn words(stem: &str) -> Vec<String> {
-    let words = stem.split(|c: char| matches!(c, '_' | '-' | '.' | ' ' | '(' | ')'));
+    let words = stem.split(['_', '-', '.', ' ', '(', ')']);
     words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 

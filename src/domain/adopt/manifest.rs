@@ -24,6 +24,16 @@ impl Proposal {
         text
     }
 
+    /// The lines in which it differs from the manifest that is there, as `diff -u` prints them.
+    pub fn differences(&self, there: &str) -> String {
+        let text = self.text();
+        similar::TextDiff::from_lines(there, &text)
+            .unified_diff()
+            .context_radius(1)
+            .header("there", "proposed")
+            .to_string()
+    }
+
     fn entry(&self, entry: &Entry) -> String {
         let mut text = String::from("\n[[migration]]\n");
         if entry.seeds {

@@ -172,7 +172,7 @@ mod tests {
             ("b.sql", "CREATE TABLE b (a int REFERENCES a)"),
             ("c.sql", "CREATE VIEW c AS SELECT * FROM nowhere"),
         ]);
-        assert_eq!(names, ["a", "b", "c"].map(str::to_owned).to_vec().iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(names, ["c", "a", "b"]);
         assert_eq!(order.cycles, [vec![0, 1]]);
         assert_eq!(order.unmade, [(2, Object::new(Kind::Relation, "nowhere"))]);
     }

@@ -27,6 +27,7 @@ mod sql_error;
 mod stage;
 mod template;
 mod test_database;
+mod trial;
 mod watch;
 
 pub use apply::{Applied, Failed, Late, Wanted, apply, baseline, tables};
@@ -43,4 +44,5 @@ pub use run::{LockBudget, Operator, Ran, Run, Undecided};
 pub use scratch::Scratch;
 pub use seed::{Effect, Seeded, seed};
 pub use test_database::{Existing, Made, Origin, Outcome, Recipe, Reuse, Standing, TestServer};
+pub use trial::try_out;
 pub use watch::{Blocked, Blocker, Event, Unwatched, Watch};

@@ -1,0 +1,179 @@
+//! Which scripts run on an empty database, and in which order: tried on a scratch database beside the live one.
+//!
+//! Each script runs in a transaction of its own, in rounds: what fails is tried again after others have run, until a round
+//! brings nothing new. The live database is only asked for its encoding. What acts beyond its database must not be given.
+
+mod attempt;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::domain::adopt::{Candidate, Stumble, Verdict};
+use crate::domain::migrations::Script;
+use crate::store::StoreError;
+use crate::store::postgres::{Failure, Session, Target};
+
+use self::attempt::{Attempt, Ended};
+use super::scratch::Scratch;
+
+/// Try the candidates in `places`' order, first choices before their rivals; one statement may take `limit`. `tell` hears the
+/// file that is tried.
+///
+/// # Errors
+/// Those of [`Scratch::create`] and of connecting. A script's own error is part of the verdict.
+pub async fn try_out(
+    live: &Target,
+    candidates: &[Candidate],
+    places: &[usize],
+    limit: Duration,
+    tell: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Verdict, StoreError> {
+    let mut trial = Trial { live, candidates, limit, tell, verdict: Verdict::default(), indexes: BTreeMap::new() };
+    let mut room = Room::open(live).await?;
+    let last = candidates.iter().map(|one| one.rank).max().unwrap_or_default();
+    let mut waiting: Vec<usize> = Vec::new();
+    for rank in 0..=last {
+        // A rival has its turn when the likelier copies of it can never run.
+        waiting.extend(places.iter().copied().filter(|place| trial.is_due(*place, rank)));
+        (room, waiting) = trial.rounds(room, waiting).await?;
+    }
+    trial.read_downs(&mut room).await?;
+    let verdict = trial.verdict;
+    room.close().await?;
+    Ok(verdict)
+}
+
+/// A scratch database and the one session on it.
+struct Room {
+    scratch: Scratch,
+    session: Session,
+}
+
+impl Room {
+    async fn open(live: &Target) -> Result<Self, StoreError> {
+        let scratch = Scratch::create(live).await?;
+        let session = Session::open(scratch.target()).await?;
+        Ok(Self { scratch, session })
+    }
+
+    async fn close(self) -> Result<(), StoreError> {
+        self.session.close().await;
+        self.scratch.close().await
+    }
+}
+
+struct Trial<'a> {
+    live: &'a Target,
+    candidates: &'a [Candidate],
+    limit: Duration,
+    tell: &'a (dyn Fn(&str) + Send + Sync),
+    verdict: Verdict,
+    /// The table of each index that was built.
+    indexes: BTreeMap<String, String>,
+}
+
+impl<'a> Trial<'a> {
+    fn candidate(&self, place: usize) -> Option<&'a Candidate> {
+        self.candidates.get(place)
+    }
+
+    fn is_due(&self, place: usize, rank: usize) -> bool {
+        let ran = |group: usize| {
+            let is_it = |other: &usize| self.candidate(*other).is_some_and(|one| one.group == Some(group));
+            self.verdict.ran.iter().any(is_it)
+        };
+        self.candidate(place).is_some_and(|one| one.rank == rank && !one.group.is_some_and(ran))
+    }
+
+    /// Rounds until one brings nothing new; what is left has failed for good, as far as these scripts go.
+    async fn rounds(&mut self, mut room: Room, mut waiting: Vec<usize>) -> Result<(Room, Vec<usize>), StoreError> {
+        loop {
+            let mut left = Vec::with_capacity(waiting.len());
+            let before = waiting.len();
+            for place in waiting {
+                let Some(candidate) = self.candidate(place) else { continue };
+                (self.tell)(candidate.file());
+                match self.attempt(&mut room.session, &candidate.up).await? {
+                    Ended::Well => {
+                        self.verdict.failed.remove(&place);
+                        self.verdict.ran.push(place);
+                    }
+                    Ended::Badly { stumble, traces } => {
+                        let stumble = without_name(stumble, room.scratch.name());
+                        self.verdict.failed.insert(place, stumble);
+                        left.push(place);
+                        if traces == Traces::Some {
+                            room = self.afresh(room).await?;
+                        }
+                    }
+                }
+            }
+            if left.is_empty() || left.len() == before {
+                return Ok((room, left));
+            }
+            waiting = left;
+        }
+    }
+
+    async fn attempt(&mut self, session: &mut Session, script: &Script) -> Result<Ended, StoreError> {
+        Attempt { session, script, limit: self.limit, indexes: &mut self.indexes }.run().await
+    }
+
+    /// A new scratch database with what ran so far: a script that failed half-way has left something in the old one.
+    async fn afresh(&mut self, room: Room) -> Result<Room, StoreError> {
+        room.close().await?;
+        let mut room = Room::open(self.live).await?;
+        self.indexes.clear();
+        for place in self.verdict.ran.clone() {
+            let Some(candidate) = self.candidate(place) else { continue };
+            if let Ended::Badly { stumble, .. } = self.attempt(&mut room.session, &candidate.up).await? {
+                return Err(StoreError::Refused(format!(
+                    "{} ran once and then not again ({}): what it does depends on more than the files",
+                    candidate.file(),
+                    stumble.message
+                )));
+            }
+        }
+        Ok(room)
+    }
+
+    /// Have the server read the ways back of what ran. Nothing of them is run, and only their grammar is judged.
+    async fn read_downs(&mut self, room: &mut Room) -> Result<(), StoreError> {
+        let ran: BTreeSet<usize> = self.verdict.ran.iter().copied().collect();
+        for place in ran {
+            let Some(down) = self.candidate(place).and_then(|one| one.down.as_ref()) else { continue };
+            for statement in down.statements().unwrap_or_default() {
+                match room.session.parse(statement.text()).await {
+                    Err(Failure::Server { sqlstate, message, position, .. })
+                        if matches!(sqlstate.as_str(), "42601" | "42602" | "42622") =>
+                    {
+                        let at = position.map_or_else(|| statement.position(), |place| statement.locate(place));
+                        let stumble =
+                            Stumble { sqlstate: Some(sqlstate), message, at, missing: Vec::new(), differs: None };
+                        self.verdict.bad_downs.insert(place, stumble);
+                        break;
+                    }
+                    Err(failure @ Failure::Gone { .. }) => {
+                        return Err(failure.into_store_error(room.session.place()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a script that failed has left something behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traces {
+    /// It was rolled back as a whole.
+    None,
+    /// A part of it stands.
+    Some,
+}
+
+/// The scratch database has another name each time, which must not get into a manifest.
+fn without_name(stumble: Stumble, name: &str) -> Stumble {
+    Stumble { message: stumble.message.replace(name, "DATABASE"), ..stumble }
+}
