@@ -184,7 +184,7 @@ fn scripts(dice: &mut Dice) -> Vec<Made> {
         );
         add(dice, trigger, format!("DROP TRIGGER g{number} ON t{number};"));
     }
-    for number in 0..4 {
+    for number in 0..5 {
         let how = if number == 0 { "CONCURRENTLY " } else { "" };
         let drop = if number == 0 { "CONCURRENTLY " } else { "" };
         add(
@@ -443,7 +443,8 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_run_that_dies_leaves_no_manifest_and_no_scratch_database() {
-    for signal in ["KILL", "TERM", "INT"] {
+    // The killed one comes last: its database stays for an hour.
+    for signal in ["TERM", "INT", "KILL"] {
         let (database, home) = world(&[
             ("a.sql", "CREATE TABLE t (id int);"),
             ("b.sql", "SELECT pg_sleep(20), f() FROM t;"),
@@ -486,4 +487,21 @@ fn entries_say_what_they_need_and_deep_folders_are_read() {
     assert_eq!(adopted.migrations[2].version, "0003");
     assert_eq!(adopted.ignored.len(), 1, "{:?}", adopted.ignored);
     home.line("db apply --dir m").exits(0);
+}
+
+#[test]
+fn of_two_definitions_that_fight_the_one_that_lets_more_files_run_is_kept() {
+    let (_database, home) = world(&[
+        ("a_users.sql", "CREATE TABLE users (name text);"),
+        ("m_users_table.sql", "CREATE TABLE users (id int PRIMARY KEY, name text);"),
+        ("n_orders.sql", "CREATE TABLE orders (u int REFERENCES users (id));"),
+        ("o_soft.sql", "CREATE TABLE IF NOT EXISTS users (id int, mail text);"),
+    ]);
+    let adopted = adopt(&home, "", 1);
+    assert_eq!(adopted.ups(), ["m_users_table.sql", "n_orders.sql"]);
+    assert!(adopted.problem("a_users.sql").ends_with("already exists (42P07); m_users_table.sql makes it"));
+    assert_eq!(
+        adopted.problem("o_soft.sql"),
+        "conflict 1:1 table or view users is there already without its columns mail; m_users_table.sql makes it"
+    );
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Kind, Object};
+use super::facts::{Kind, Object, Taken};
 use super::folder::Candidate;
 
 /// The first order, and what the names alone tell of it.
@@ -49,6 +49,15 @@ pub fn order(candidates: &[Candidate]) -> Order {
                 weak.extend(places.copied().filter(|other| *other != place));
             }
         }
+        // Who creates a table only where there is none gives way to who insists.
+        for made in candidate.makes.iter().filter(|made| made.taken == Taken::Skipped) {
+            let insists = |other: &usize| {
+                let theirs = candidates.get(*other).map(|one| one.makes.as_slice()).unwrap_or_default();
+                theirs.iter().any(|other| other.object == made.object && other.taken == Taken::Fails)
+            };
+            weak.extend(makers.get(&made.object).into_iter().flatten().copied().filter(insists));
+        }
+        weak.remove(&place);
         // A column of another file's table, named in a file that also needs the table.
         for (object, places) in makers.iter().filter(|(object, _)| object.kind == Kind::Column) {
             if let Some((table, column)) = object.name.rsplit_once('.')

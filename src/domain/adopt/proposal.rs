@@ -39,6 +39,13 @@ pub struct Stumble {
     pub differs: Option<Object>,
 }
 
+impl Stumble {
+    /// Whether no other file can help: it is no SQL, or it never ends.
+    pub fn is_final(&self) -> bool {
+        matches!(self.sqlstate.as_deref(), Some("42601" | "57014"))
+    }
+}
+
 /// What a trial found.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
@@ -48,6 +55,23 @@ pub struct Verdict {
     pub failed: BTreeMap<usize, Stumble>,
     /// Those that ran, whose way back is not SQL.
     pub bad_downs: BTreeMap<usize, Stumble>,
+}
+
+impl Verdict {
+    /// Those that ran and made a thing that a failed one wanted to make in another shape: had it come later, others might have
+    /// run.
+    pub fn contested(&self, candidates: &[Candidate]) -> Vec<usize> {
+        let refused = self.failed.iter().filter(|(_, stumble)| stumble.differs.is_some() || is_taken(stumble));
+        let wanted: BTreeSet<&Object> =
+            refused.filter_map(|(place, _)| candidates.get(*place)).flat_map(objects).collect();
+        let makes =
+            |place: &usize| candidates.get(*place).is_some_and(|one| objects(one).any(|own| wanted.contains(own)));
+        self.ran.iter().copied().filter(makes).collect()
+    }
+}
+
+fn objects(candidate: &Candidate) -> impl Iterator<Item = &Object> {
+    candidate.makes.iter().map(|made| &made.object)
 }
 
 /// A migration of the manifest.

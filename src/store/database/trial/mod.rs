@@ -16,8 +16,12 @@ use crate::store::postgres::{Failure, Session, Target};
 use self::attempt::{Attempt, Ended};
 use super::scratch::Scratch;
 
+/// How many times the order is turned around for two files that want to make one thing.
+const ALTERNATIVES: usize = 5;
+
 /// Try the candidates in `places`' order, first choices before their rivals; one statement may take `limit`. `tell` hears the
-/// file that is tried.
+/// file that is tried. Where two files want to make one thing, the other one gets its chance too, and the order in which more
+/// files run is kept.
 ///
 /// # Errors
 /// Those of [`Scratch::create`] and of connecting. A script's own error is part of the verdict.
@@ -28,19 +32,22 @@ pub async fn try_out(
     limit: Duration,
     tell: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Verdict, StoreError> {
-    let mut trial = Trial { live, candidates, limit, tell, verdict: Verdict::default(), indexes: BTreeMap::new() };
-    let mut room = Room::open(live).await?;
-    let last = candidates.iter().map(|one| one.rank).max().unwrap_or_default();
-    let mut waiting: Vec<usize> = Vec::new();
-    for rank in 0..=last {
-        // A rival has its turn when the likelier copies of it can never run.
-        waiting.extend(places.iter().copied().filter(|place| trial.is_due(*place, rank)));
-        (room, waiting) = trial.rounds(room, waiting).await?;
+    let mut places = places.to_vec();
+    let mut trial = Trial { live, candidates, limit, tell, hopeless: BTreeMap::new() };
+    let mut best = trial.once(&places).await?;
+    let mut turned: BTreeSet<usize> = BTreeSet::new();
+    while turned.len() < ALTERNATIVES {
+        let Some(winner) = best.contested(candidates).into_iter().find(|place| !turned.contains(place)) else { break };
+        turned.insert(winner);
+        let mut other = places.clone();
+        other.retain(|place| *place != winner);
+        other.push(winner);
+        let verdict = trial.once(&other).await?;
+        if verdict.ran.len() > best.ran.len() {
+            (best, places) = (verdict, other);
+        }
     }
-    trial.read_downs(&mut room).await?;
-    let verdict = trial.verdict;
-    room.close().await?;
-    Ok(verdict)
+    Ok(best)
 }
 
 /// A scratch database and the one session on it.
@@ -67,66 +74,105 @@ struct Trial<'a> {
     candidates: &'a [Candidate],
     limit: Duration,
     tell: &'a (dyn Fn(&str) + Send + Sync),
+    /// Those that no other file can help.
+    hopeless: BTreeMap<usize, Stumble>,
+}
+
+/// What one order has brought so far.
+#[derive(Default)]
+struct Progress {
     verdict: Verdict,
     /// The table of each index that was built.
     indexes: BTreeMap<String, String>,
 }
 
 impl<'a> Trial<'a> {
+    /// Try one order on a database of its own.
+    async fn once(&mut self, places: &[usize]) -> Result<Verdict, StoreError> {
+        let mut progress = Progress::default();
+        progress.verdict.failed.clone_from(&self.hopeless);
+        let mut room = Room::open(self.live).await?;
+        let last = self.candidates.iter().map(|one| one.rank).max().unwrap_or_default();
+        let mut waiting: Vec<usize> = Vec::new();
+        for rank in 0..=last {
+            // A rival has its turn when the likelier copies of it can never run.
+            waiting.extend(places.iter().copied().filter(|place| self.is_due(&progress.verdict, *place, rank)));
+            (room, waiting) = self.rounds(&mut progress, room, waiting).await?;
+        }
+        self.read_downs(&mut progress.verdict, &mut room).await?;
+        room.close().await?;
+        Ok(progress.verdict)
+    }
+
     fn candidate(&self, place: usize) -> Option<&'a Candidate> {
         self.candidates.get(place)
     }
 
-    fn is_due(&self, place: usize, rank: usize) -> bool {
+    fn is_due(&self, verdict: &Verdict, place: usize, rank: usize) -> bool {
         let ran = |group: usize| {
             let is_it = |other: &usize| self.candidate(*other).is_some_and(|one| one.group == Some(group));
-            self.verdict.ran.iter().any(is_it)
+            verdict.ran.iter().any(is_it)
         };
-        self.candidate(place).is_some_and(|one| one.rank == rank && !one.group.is_some_and(ran))
+        let due = |one: &Candidate| one.rank == rank && !one.group.is_some_and(ran);
+        self.candidate(place).is_some_and(due) && !self.hopeless.contains_key(&place)
     }
 
     /// Rounds until one brings nothing new; what is left has failed for good, as far as these scripts go.
-    async fn rounds(&mut self, mut room: Room, mut waiting: Vec<usize>) -> Result<(Room, Vec<usize>), StoreError> {
+    async fn rounds(
+        &mut self,
+        progress: &mut Progress,
+        mut room: Room,
+        mut waiting: Vec<usize>,
+    ) -> Result<(Room, Vec<usize>), StoreError> {
         loop {
-            let mut left = Vec::with_capacity(waiting.len());
-            let before = waiting.len();
+            let (mut left, mut news) = (Vec::with_capacity(waiting.len()), News::None);
             for place in waiting {
                 let Some(candidate) = self.candidate(place) else { continue };
                 (self.tell)(candidate.file());
-                match self.attempt(&mut room.session, &candidate.up).await? {
-                    Ended::Well => {
-                        self.verdict.failed.remove(&place);
-                        self.verdict.ran.push(place);
-                    }
-                    Ended::Badly { stumble, traces } => {
-                        let stumble = without_name(stumble, room.scratch.name());
-                        self.verdict.failed.insert(place, stumble);
-                        left.push(place);
-                        if traces == Traces::Some {
-                            room = self.afresh(room).await?;
-                        }
-                    }
+                let ended = self.attempt(&mut room.session, &candidate.up, &mut progress.indexes).await?;
+                let Ended::Badly { stumble, traces } = ended else {
+                    progress.verdict.failed.remove(&place);
+                    progress.verdict.ran.push(place);
+                    news = News::Some;
+                    continue;
+                };
+                let stumble = without_name(stumble, room.scratch.name());
+                if stumble.is_final() {
+                    self.hopeless.insert(place, stumble.clone());
+                } else {
+                    left.push(place);
+                }
+                progress.verdict.failed.insert(place, stumble);
+                if traces == Traces::Some {
+                    room = self.afresh(progress, room).await?;
                 }
             }
-            if left.is_empty() || left.len() == before {
+            if left.is_empty() || news == News::None {
                 return Ok((room, left));
             }
             waiting = left;
         }
     }
 
-    async fn attempt(&mut self, session: &mut Session, script: &Script) -> Result<Ended, StoreError> {
-        Attempt { session, script, limit: self.limit, indexes: &mut self.indexes }.run().await
+    async fn attempt(
+        &self,
+        session: &mut Session,
+        script: &Script,
+        indexes: &mut BTreeMap<String, String>,
+    ) -> Result<Ended, StoreError> {
+        Attempt { session, script, limit: self.limit, indexes }.run().await
     }
 
     /// A new scratch database with what ran so far: a script that failed half-way has left something in the old one.
-    async fn afresh(&mut self, room: Room) -> Result<Room, StoreError> {
+    async fn afresh(&self, progress: &mut Progress, room: Room) -> Result<Room, StoreError> {
         room.close().await?;
         let mut room = Room::open(self.live).await?;
-        self.indexes.clear();
-        for place in self.verdict.ran.clone() {
+        progress.indexes.clear();
+        for place in progress.verdict.ran.clone() {
             let Some(candidate) = self.candidate(place) else { continue };
-            if let Ended::Badly { stumble, .. } = self.attempt(&mut room.session, &candidate.up).await? {
+            if let Ended::Badly { stumble, .. } =
+                self.attempt(&mut room.session, &candidate.up, &mut progress.indexes).await?
+            {
                 return Err(StoreError::Refused(format!(
                     "{} ran once and then not again ({}): what it does depends on more than the files",
                     candidate.file(),
@@ -138,8 +184,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Have the server read the ways back of what ran. Nothing of them is run, and only their grammar is judged.
-    async fn read_downs(&mut self, room: &mut Room) -> Result<(), StoreError> {
-        let ran: BTreeSet<usize> = self.verdict.ran.iter().copied().collect();
+    async fn read_downs(&self, verdict: &mut Verdict, room: &mut Room) -> Result<(), StoreError> {
+        let ran: BTreeSet<usize> = verdict.ran.iter().copied().collect();
         for place in ran {
             let Some(down) = self.candidate(place).and_then(|one| one.down.as_ref()) else { continue };
             for statement in down.statements().unwrap_or_default() {
@@ -150,7 +196,7 @@ impl<'a> Trial<'a> {
                         let at = position.map_or_else(|| statement.position(), |place| statement.locate(place));
                         let stumble =
                             Stumble { sqlstate: Some(sqlstate), message, at, missing: Vec::new(), differs: None };
-                        self.verdict.bad_downs.insert(place, stumble);
+                        verdict.bad_downs.insert(place, stumble);
                         break;
                     }
                     Err(failure @ Failure::Gone { .. }) => {
@@ -162,6 +208,13 @@ impl<'a> Trial<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a round brought something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    None,
+    Some,
 }
 
 /// Whether a script that failed has left something behind.
