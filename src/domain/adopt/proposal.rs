@@ -200,8 +200,8 @@ impl Draft<'_> {
         let file = self.file(place);
         let (trouble, why) = match () {
             () if stumble.differs.is_some() || is_taken(stumble) => {
-                let makers = self.rivals_of(place, stumble);
-                let why = if makers.is_empty() { String::new() } else { format!("; {} makes it", makers.join(", ")) };
+                let maker = self.rival_of(place, stumble);
+                let why = maker.map(|maker| format!("; {maker} makes it")).unwrap_or_default();
                 (Trouble::Conflict, why)
             }
             () if !stumble.missing.is_empty() => self.lacking(place, &stumble.missing),
@@ -210,18 +210,15 @@ impl Draft<'_> {
         Problem::of(file, trouble, format!("{}{why}", said(stumble))).at(stumble.at)
     }
 
-    /// The files that ran and made what this one wanted to make.
-    fn rivals_of(&self, place: usize, stumble: &Stumble) -> Vec<&str> {
-        let Some(own) = self.candidates.get(place) else { return Vec::new() };
+    /// The file that ran first of those that make what this one wanted to make.
+    fn rival_of(&self, place: usize, stumble: &Stumble) -> Option<&str> {
+        let own = self.candidates.get(place)?;
         let wanted = |object: &Object| match &stumble.differs {
             Some(differs) => differs == object,
-            None => own.makes.iter().any(|made| made.object == *object),
+            None => objects(own).any(|made| made == object),
         };
-        let makes = |other: &&usize| {
-            let made = self.candidates.get(**other).map(|one| one.makes.as_slice()).unwrap_or_default();
-            made.iter().any(|made| wanted(&made.object))
-        };
-        self.verdict.ran.iter().filter(makes).map(|other| self.file(*other)).collect()
+        let makes = |other: &&usize| self.candidates.get(**other).is_some_and(|one| objects(one).any(wanted));
+        self.verdict.ran.iter().find(makes).map(|other| self.file(*other))
     }
 
     fn lacking(&self, place: usize, missing: &[Object]) -> (Trouble, String) {

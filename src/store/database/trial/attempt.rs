@@ -29,14 +29,33 @@ pub(super) enum Ended {
     },
 }
 
+/// What the scripts that ran have made, in their own words.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The table of each index.
+    indexes: BTreeMap<String, String>,
+    /// The columns that a table was created with.
+    tables: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Known {
+    fn learn(&mut self, made: Made) {
+        let name = made.object.name;
+        match (made.object.kind, made.on, made.columns) {
+            (Kind::Index, Some(table), _) => drop(self.indexes.entry(name).or_insert(table)),
+            (Kind::Relation, _, Some(columns)) => drop(self.tables.entry(name).or_insert(columns)),
+            _ => {}
+        }
+    }
+}
+
 /// A script that is tried.
 pub(super) struct Attempt<'a> {
     pub(super) session: &'a mut Session,
     pub(super) script: &'a Script,
     /// The longest that one statement may take.
     pub(super) limit: Duration,
-    /// The table of each index that scripts have built so far.
-    pub(super) indexes: &'a mut BTreeMap<String, String>,
+    pub(super) known: &'a mut Known,
 }
 
 impl Attempt<'_> {
@@ -70,11 +89,7 @@ impl Attempt<'_> {
         }
         // Settings, roles and temporary tables of a script are not those of the next one.
         self.session.send("DISCARD ALL").await?;
-        for made in phases.statements().flat_map(|statement| facts(statement).makes) {
-            if let (Kind::Index, Some(table)) = (made.object.kind, made.on) {
-                self.indexes.entry(made.object.name).or_insert(table);
-            }
-        }
+        phases.statements().flat_map(|statement| facts(statement).makes).for_each(|made| self.known.learn(made));
         Ok(Ended::Well)
     }
 
@@ -157,13 +172,25 @@ impl Attempt<'_> {
                 );
                 let rows = self.session.rows(query.bind(name)).await?;
                 let there: BTreeSet<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+                // What a later file has added to the table is no other definition of it.
+                let first = self.known.tables.get(&made.object.name);
+                if there.is_empty() || *columns == there || first == Some(columns) {
+                    return Ok(None);
+                }
                 let lacks: Vec<&str> = columns.difference(&there).map(String::as_str).collect();
-                let conflict = !there.is_empty() && !lacks.is_empty();
-                Ok(conflict
-                    .then(|| format!("{} is there already without its columns {}", made.object, lacks.join(", "))))
+                let more: Vec<&str> = there.difference(columns).map(String::as_str).collect();
+                Ok(match (lacks.is_empty(), first) {
+                    (false, _) => {
+                        Some(format!("{} is there already without its columns {}", made.object, lacks.join(", ")))
+                    }
+                    (true, Some(_)) => {
+                        Some(format!("{} is there already with other columns: {}", made.object, more.join(", ")))
+                    }
+                    (true, None) => None,
+                })
             }
             (Kind::Index, _, Some(table)) => {
-                let other = self.indexes.get(&made.object.name).filter(|other| *other != table);
+                let other = self.known.indexes.get(&made.object.name).filter(|other| *other != table);
                 Ok(other.map(|other| format!("{} is there already, on the table {other}", made.object)))
             }
             _ => Ok(None),

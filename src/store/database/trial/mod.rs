@@ -13,7 +13,7 @@ use crate::domain::migrations::Script;
 use crate::store::StoreError;
 use crate::store::postgres::{Failure, Session, Target};
 
-use self::attempt::{Attempt, Ended};
+use self::attempt::{Attempt, Ended, Known};
 use super::scratch::Scratch;
 
 /// How many times the order is turned around for two files that want to make one thing.
@@ -82,8 +82,7 @@ struct Trial<'a> {
 #[derive(Default)]
 struct Progress {
     verdict: Verdict,
-    /// The table of each index that was built.
-    indexes: BTreeMap<String, String>,
+    known: Known,
 }
 
 impl<'a> Trial<'a> {
@@ -129,7 +128,7 @@ impl<'a> Trial<'a> {
             for place in waiting {
                 let Some(candidate) = self.candidate(place) else { continue };
                 (self.tell)(candidate.file());
-                let ended = self.attempt(&mut room.session, &candidate.up, &mut progress.indexes).await?;
+                let ended = self.attempt(&mut room.session, &candidate.up, &mut progress.known).await?;
                 let Ended::Badly { stumble, traces } = ended else {
                     progress.verdict.failed.remove(&place);
                     progress.verdict.ran.push(place);
@@ -154,24 +153,19 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn attempt(
-        &self,
-        session: &mut Session,
-        script: &Script,
-        indexes: &mut BTreeMap<String, String>,
-    ) -> Result<Ended, StoreError> {
-        Attempt { session, script, limit: self.limit, indexes }.run().await
+    async fn attempt(&self, session: &mut Session, script: &Script, known: &mut Known) -> Result<Ended, StoreError> {
+        Attempt { session, script, limit: self.limit, known }.run().await
     }
 
     /// A new scratch database with what ran so far: a script that failed half-way has left something in the old one.
     async fn afresh(&self, progress: &mut Progress, room: Room) -> Result<Room, StoreError> {
         room.close().await?;
         let mut room = Room::open(self.live).await?;
-        progress.indexes.clear();
+        progress.known = Known::default();
         for place in progress.verdict.ran.clone() {
             let Some(candidate) = self.candidate(place) else { continue };
             if let Ended::Badly { stumble, .. } =
-                self.attempt(&mut room.session, &candidate.up, &mut progress.indexes).await?
+                self.attempt(&mut room.session, &candidate.up, &mut progress.known).await?
             {
                 return Err(StoreError::Refused(format!(
                     "{} ran once and then not again ({}): what it does depends on more than the files",
