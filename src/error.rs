@@ -65,6 +65,16 @@ pub enum Error {
         /// The lines that differ.
         diff: String,
     },
+    /// A file that was written before says something else now.
+    #[error("{file} is there and says something else; it was left as it is\n{diff}")]
+    Differs {
+        /// The file.
+        file: String,
+        /// The lines that differ.
+        diff: String,
+        /// How to go on.
+        hint: String,
+    },
     /// Nobody knows whether a rollback gives the schema back.
     #[error("it is not proven that this rollback gives back the schema: {0}; nothing was written")]
     Unproven(String),
@@ -239,6 +249,7 @@ impl Error {
             Self::AmbiguousWrite(_) => "ambiguous_write",
             Self::NoDown { .. } => "no_down",
             Self::DownDiffers { .. } => "down_differs",
+            Self::Differs { .. } => "conflict",
             Self::Unproven(_) => "unproven",
             Self::Unsupported { .. } => "unsupported",
             Self::FlagNotFound { .. } => "flag_not_found",
@@ -276,6 +287,7 @@ impl Error {
             | Self::Ladder { hint, .. }
             | Self::Refused { hint, .. }
             | Self::Disagree { hint, .. }
+            | Self::Differs { hint, .. }
             | Self::Input { hint, .. } => hint.clone(),
             Self::Config(error) => error.hint(),
             Self::DatabaseUrl { .. } => "postgres://USER@HOST:5432/DATABASE?sslmode=verify-full".to_owned(),

@@ -30,6 +30,9 @@ impl World {
         let home = Home::new();
         home.file(".config/llmhub/config.toml", "default_profile = \"dev\"\n[profiles.dev]\nworkers = 4\n");
         home.file(".env.auth", "# the hub's settings\nFEATURE_UNIFIED_LLM_HUB=false\n");
+        home.file("legacy/orders.sql", "CREATE TABLE orders (customer int REFERENCES customers (id));\n");
+        home.file("legacy/make_customers_final.sql", "CREATE TABLE customers (id int PRIMARY KEY);\n");
+        home.file("legacy/rollback/orders.sql", "DROP TABLE orders;\n");
         home.file("users.txt", "ana@example.com\nben@example.com\n");
         for name in ["examples/flags.toml", "examples/ci-rollout.sh"] {
             home.file(name, std::fs::read(Path::new(ROOT).join(name)).unwrap());
@@ -100,7 +103,7 @@ fn every_command_of_the_readme_runs() {
     assert!(commands.len() > 20, "{commands:?}");
     for (heading, line) in &commands {
         let sources = match heading.as_str() {
-            "A database" | "Migrations" => "db",
+            "A database" | "Migrations" | "Adopting a folder" => "db",
             "A running hub" => "hub",
             "The hub's .env" => "",
             "Undo everything" => "hub db env",

@@ -2,6 +2,7 @@
 //!
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
+mod adopt;
 mod backup;
 mod cohorts;
 mod kept_proof;
@@ -25,6 +26,7 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+pub use self::adopt::Trial;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::migrate::Tuning;

@@ -3,6 +3,7 @@
 //! Pure code: no I/O, no clock, no randomness, no async, no import from outside `domain`. What time it is, what a server
 //! said and what a file holds come in as arguments, so every rule here is tested as a table.
 
+pub mod adopt;
 pub mod dotenv;
 pub mod flags;
 pub mod migrations;

@@ -4,6 +4,7 @@
 //! overwrites nothing, and two that are made at once never get one number in silence.
 
 mod add;
+mod legacy;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 pub use self::add::{Added, add, plan};
+pub use self::legacy::{Everything, TakenBack, everything, write_manifest};
 use super::StoreError;
 use crate::domain::migrations::{FileContent, FolderFile, LayoutError, MANIFEST, Set, named_in_manifest};
 

@@ -1,5 +1,6 @@
 //! `llmhub db`: the table of contents.
 
+mod adopt;
 mod apply;
 mod backup;
 mod baseline;
@@ -30,6 +31,7 @@ pub enum Db {
     Verify(verify::Verify),
     History(inspect::History),
     Baseline(baseline::Baseline),
+    Adopt(adopt::Adopt),
     New(new::New),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -48,6 +50,7 @@ impl Db {
             Self::Verify(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
+            Self::Adopt(args) => args.run(app, globals).await,
             Self::New(args) => args.run(app, globals),
             Self::Backup(args) => args.run(app, globals).await,
             Self::Restore(args) => args.run(app, globals).await,

@@ -28,6 +28,7 @@ pub use layout::{
     Addition, FileContent, FolderFile, Kind, Layout, LayoutError, MANIFEST, ManifestError, MarkerError, MigrationName,
     NameError, NewFile, NextError, named_in_manifest, next,
 };
+pub(in crate::domain) use layout::{has_sections, sql_stem};
 pub use phases::{Phase, Phases, ScriptError};
 pub use plan::{Comparison, Direction, Problem, Recorded};
 pub use script::{Position, Script, Wrapping};

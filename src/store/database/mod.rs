@@ -29,6 +29,7 @@ mod stage;
 mod template;
 mod test_database;
 mod verify;
+mod trial;
 mod watch;
 
 pub use apply::{Applied, Failed, Late, Wanted, apply, baseline, tables};
@@ -47,4 +48,5 @@ pub use scratch::{Rights, Scratch};
 pub use seed::{Effect, Seeded, seed};
 pub use test_database::{Existing, Made, Origin, Outcome, Recipe, Reuse, Standing, TestServer};
 pub use verify::{Deviation, Examined, How, Moment, verify};
+pub use trial::try_out;
 pub use watch::{Blocked, Blocker, Event, Unwatched, Watch};

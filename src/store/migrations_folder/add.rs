@@ -95,7 +95,7 @@ fn unwritable(path: &Path, error: &io::Error) -> StoreError {
 }
 
 /// The folder, locked until the file is closed.
-fn lock(folder: &Path, patience: Duration) -> Result<File, StoreError> {
+pub(super) fn lock(folder: &Path, patience: Duration) -> Result<File, StoreError> {
     let file = File::open(folder).map_err(|error| unreadable(folder, &error))?;
     let deadline = Instant::now() + patience;
     loop {

@@ -245,6 +245,16 @@ fn whole(file: &FolderFile, notes: &mut Vec<String>) -> Result<Script, LayoutErr
     Ok(script)
 }
 
+/// Whether a text has its up and its down in sections, behind the markers of dbmate or goose.
+pub(in crate::domain) fn has_sections(text: &str) -> bool {
+    dbmate::has_marker(text) || goose::has_marker(text)
+}
+
+/// The name of a `.sql` file without its ending; or why it is none.
+pub(in crate::domain) fn sql_stem(name: &str) -> Result<&str, String> {
+    names::stem(name)
+}
+
 #[cfg(test)]
 mod testing;
 

@@ -1,0 +1,5 @@
+//! `db adopt`: what was there before llmhub.
+
+mod folder;
+
+pub use folder::Adopt;
