@@ -28,8 +28,8 @@ mod sql_error;
 mod stage;
 mod template;
 mod test_database;
-mod verify;
 mod trial;
+mod verify;
 mod watch;
 
 pub use apply::{Applied, Failed, Late, Wanted, apply, baseline, tables};
@@ -47,6 +47,6 @@ pub use run::{LockBudget, Operator, Ran, Run, Undecided};
 pub use scratch::{Rights, Scratch};
 pub use seed::{Effect, Seeded, seed};
 pub use test_database::{Existing, Made, Origin, Outcome, Recipe, Reuse, Standing, TestServer};
-pub use verify::{Deviation, Examined, How, Moment, verify};
 pub use trial::try_out;
+pub use verify::{Deviation, Examined, How, Moment, verify};
 pub use watch::{Blocked, Blocker, Event, Unwatched, Watch};
