@@ -5,6 +5,7 @@
 
 mod architecture;
 mod contract;
+mod db_adopt_ledger;
 mod db_apply;
 mod db_backup;
 mod db_baseline;

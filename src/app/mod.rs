@@ -4,6 +4,7 @@
 
 mod backup;
 mod cohorts;
+mod foreign_ledger;
 mod migrate;
 mod migrations;
 mod names;
@@ -25,6 +26,7 @@ use jiff::tz::TimeZone;
 
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
+pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
 pub use self::signals::Heard;

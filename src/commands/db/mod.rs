@@ -1,5 +1,6 @@
 //! `llmhub db`: the table of contents.
 
+mod adopt;
 mod apply;
 mod backup;
 mod baseline;
@@ -28,6 +29,7 @@ pub enum Db {
     Rollback(rollback::Rollback),
     History(inspect::History),
     Baseline(baseline::Baseline),
+    Adopt(adopt::Adopt),
     New(new::New),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -45,6 +47,7 @@ impl Db {
             Self::Rollback(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
+            Self::Adopt(args) => args.run(app, globals).await,
             Self::New(args) => args.run(app, globals),
             Self::Backup(args) => args.run(app, globals).await,
             Self::Restore(args) => args.run(app, globals).await,
