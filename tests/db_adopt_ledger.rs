@@ -275,6 +275,11 @@ async fn flyways_rows_are_found_by_their_files() {
     let files = listed(["V1__t.sql", "V1.1__u.sql", "V2__v.sql"]);
     let world = World::new("flyway", "app.flyway_schema_history", ledger, &files).await;
     let set = |sql: &'static str| world.database.sql(sql);
+    let manifest = world.home.path().join("m/llmhub.migrations.toml");
+    let own = std::fs::read(&manifest).unwrap();
+    std::fs::remove_file(&manifest).unwrap();
+    world.adopt("", 7).says("write llmhub.migrations.toml into the folder").says("up = \"V1.1__u.sql\"");
+    std::fs::write(&manifest, own).unwrap();
     set("UPDATE app.flyway_schema_history SET success = false WHERE installed_rank = 2").await;
     world.adopt("", 7).says("the version 1.1 (V1.1__u.sql) is recorded as failed");
     set("UPDATE app.flyway_schema_history SET success = true, checksum = 7 WHERE installed_rank = 2").await;

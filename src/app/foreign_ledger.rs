@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::App;
 use super::migrate::PATIENCE;
 use crate::domain::foreign_ledger::{Claims, Obstacle, Revisions, Rows, Shape, Tool, adoption};
-use crate::domain::migrations::{Migration, Recorded, Script};
+use crate::domain::migrations::{MANIFEST, Migration, Recorded, Script};
 use crate::domain::schema::{Difference, Fingerprint, Kind, Level, diff};
 use crate::error::Error;
 use crate::store::database::{self, ForeignTable, Handover, Rehearsal, Run, Schema};
@@ -63,7 +63,6 @@ impl App {
     /// something else; [`Error::Refused`] for rows that cannot be taken over, by name.
     pub async fn handed(&self, wish: &LedgerWish) -> Result<Handed, Error> {
         let target = self.target().await?;
-        let set = self.migrations(wish.dir.as_deref())?;
         let (tool, from) = self.foreign_ledger(wish).await?;
         let rows = database::foreign_rows(&target, tool, &from).await?;
         let table = from.path();
@@ -72,7 +71,9 @@ impl App {
             hint: obstacle.remedy().to_owned(),
         };
         let revisions = self.revisions(wish)?.transpose().map_err(refused)?;
-        let Claims { claims, notes } = rows.claims(revisions.as_ref()).map_err(refused)?;
+        let found = rows.claims(revisions.as_ref()).map_err(refused)?;
+        let set = self.migrations(wish.dir.as_deref()).map_err(|error| listed(error, tool, &found))?;
+        let Claims { claims, notes } = found;
         let adoption = adoption(&claims, &set).map_err(refused)?;
         let migrations: Vec<Migration> = adoption.migrations.into_iter().cloned().collect();
         let mut handed =
@@ -202,6 +203,23 @@ impl Handed {
         ))
         .into())
     }
+}
+
+/// A folder that is no set of migrations because its tool names files in a way that is no layout here: how to list them.
+fn listed(error: Error, tool: Tool, claims: &Claims) -> Error {
+    let Error::Store(StoreError::Refused(message)) = error else { return error };
+    let hint = match (tool, claims.manifest()) {
+        (_, Some(manifest)) => {
+            format!("write {MANIFEST} into the folder, and go on with the files that are not applied yet:\n{manifest}")
+        }
+        (Tool::Alembic, None) => {
+            format!(
+                "write each revision as SQL (alembic upgrade --sql FROM:TO) into a file REVISION_name.sql, and list them in {MANIFEST}"
+            )
+        }
+        (_, None) => return Error::Store(StoreError::Refused(message)),
+    };
+    Error::Refused { message: format!("{message}; nothing was written"), hint }
 }
 
 /// What the comparison of a replay with the live schema says.

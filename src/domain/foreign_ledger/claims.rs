@@ -119,6 +119,26 @@ pub struct Claims {
     pub notes: Vec<String>,
 }
 
+impl Claims {
+    /// A manifest (`llmhub.migrations.toml`) of the files that the rows name, in their order; for tools whose names of files are no
+    /// layout here. `None` where the rows name none.
+    pub fn manifest(&self) -> Option<String> {
+        let file = |claim: &Claim| match &claim.key {
+            Key::FlywayFile { script, .. } => Some(script.clone()),
+            Key::Version(version) => match &claim.checksum {
+                Some(Checksum::Sip { name, .. }) => Some(format!("V{version}__{name}.sql")),
+                _ => None,
+            },
+            Key::UpTo(_) | Key::FlywayUpTo(_) | Key::Revision(_) => None,
+        };
+        let files: Vec<String> = self.claims.iter().filter_map(file).collect();
+        let entry = |(number, file): (usize, &String)| {
+            format!("[[migration]]\nversion = \"{}\"\nup = {}\n", number + 1, toml::Value::from(file.as_str()))
+        };
+        (!files.is_empty()).then(|| files.iter().enumerate().map(entry).collect())
+    }
+}
+
 impl Rows {
     /// Whose rows they are.
     pub fn tool(&self) -> Tool {
@@ -277,6 +297,22 @@ mod tests {
         case(&rows(&[(0, true), (1, true), (2, true)]), "the version 1, the version 2");
         case(&rows(&[(0, true), (1, true), (2, true), (2, false)]), "the version 1");
         case(&rows(&[(1, true), (1, false), (1, true)]), "the version 1");
+    }
+
+    #[test]
+    fn the_manifest_lists_the_files_that_the_rows_name_in_their_order() {
+        let row = |version: &str, script: &str| FlywayRow {
+            version: Some(version.to_owned()),
+            kind: "SQL".to_owned(),
+            script: script.to_owned(),
+            checksum: None,
+            success: true,
+        };
+        let flyway = Rows::Flyway(vec![row("1.10", "V1.10__b.sql"), row("1.9", "sql/V1.9__a.sql")]);
+        let expected = "[[migration]]\nversion = \"1\"\nup = \"sql/V1.9__a.sql\"\n\
+                        [[migration]]\nversion = \"2\"\nup = \"V1.10__b.sql\"\n";
+        assert_eq!(flyway.claims(None).unwrap().manifest().as_deref(), Some(expected));
+        assert_eq!(Rows::Dbmate(vec!["1".to_owned()]).claims(None).unwrap().manifest(), None);
     }
 
     #[test]
