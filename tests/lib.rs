@@ -6,6 +6,7 @@
 mod architecture;
 mod contract;
 mod db_adopt;
+mod db_adopt_ledger;
 mod db_apply;
 mod db_backup;
 mod db_baseline;

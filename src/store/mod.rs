@@ -12,6 +12,7 @@ pub mod hub;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;
+pub mod revision_files;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod seed_files;

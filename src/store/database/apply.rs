@@ -146,7 +146,7 @@ fn prepare(jobs: &mut [Job<'_>]) {
 }
 
 /// See the rows through another connection.
-async fn read_back(target: &Target, id: &RunId, applied: &[Ran]) -> Result<Ledger, StoreError> {
+pub(super) async fn read_back(target: &Target, id: &RunId, applied: &[Ran]) -> Result<Ledger, StoreError> {
     let unknown = |why: &str| {
         StoreError::OutcomeUnknown(format!(
             "the migrations were committed, but {why}: look before you run it again, with `llmhub db status`"
@@ -214,7 +214,7 @@ pub async fn baseline(target: &Target, set: &Set, version: &Version, run: &Run<'
     let mut engine = Engine::start(target, run).await?;
     let chosen = set.migrations().iter().filter(|migration| numbering.compare(&migration.version, last).is_le());
     let chosen: Vec<_> = chosen.collect();
-    let done = engine.adopt(&chosen).await;
+    let done = engine.adopt(&chosen, None).await;
     let id = engine.id().clone();
     engine.end().await;
     done?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::foreign_ledger::{Rows, Tool};
 use crate::domain::migrations::{Migration, Phase, Statement};
 use crate::domain::proof::Proof;
 use crate::domain::schema::Fingerprint;
@@ -25,6 +26,7 @@ pub(super) use self::batch::Batch;
 pub use self::job::Change;
 pub(super) use self::job::{Job, Look, Looks};
 use super::fingerprint;
+use super::foreign_ledger::{self, ForeignTable};
 use super::ledger::{self, Ledger, Unfinished};
 use super::lock::{Purpose, RunLock};
 use super::observe::Observer;
@@ -202,12 +204,20 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Put migrations on the ledger that nobody ran, all or none.
-    pub(super) async fn adopt(&mut self, migrations: &[&Migration]) -> Result<(), StoreError> {
+    /// The rows of another tool's ledger as they are under the lock.
+    pub(super) async fn foreign_rows(&mut self, tool: Tool, table: &ForeignTable) -> Result<Rows, StoreError> {
+        self.worker.begin_read(Pace::Quick).await?;
+        let rows = foreign_ledger::read(&mut self.worker, tool, table).await?;
+        self.worker.roll_back().await.map_err(|failure| failure.into_store_error(self.worker.place()))?;
+        Ok(rows)
+    }
+
+    /// Put migrations on the ledger that llmhub did not run, all or none; `details` is JSON for the history.
+    pub(super) async fn adopt(&mut self, migrations: &[&Migration], details: Option<&str>) -> Result<(), StoreError> {
         let ledger = self.ledger().await?;
         if let Some(entry) = ledger.recorded.first() {
             return Err(StoreError::Conflict(format!(
-                "{} has a ledger already, with {}_{} on it: a baseline is for a database that has none; nothing was written",
+                "{} has a ledger already, with {}_{} on it: this is for a database that has none; nothing was written",
                 self.worker.place(),
                 entry.version,
                 entry.name
@@ -216,7 +226,7 @@ impl<'a> Engine<'a> {
         self.create_ledger(&ledger).await?;
         let work = self.begin().await?;
         let stamp = Stamp { id: &self.id, run: self.run, transaction: &work.transaction };
-        let entries: Vec<_> = migrations.iter().map(|migration| (*migration, Entry::Adopted)).collect();
+        let entries: Vec<_> = migrations.iter().map(|migration| (*migration, Entry::Adopted { details })).collect();
         let records = record::enter(&entries, stamp)?;
         self.close_record(&work.transaction, &records, "the baseline").await
     }

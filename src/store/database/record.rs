@@ -77,7 +77,10 @@ pub(super) enum Entry<'a> {
         schema: Schemas<'a>,
     },
     /// Somebody said that it was there already.
-    Adopted,
+    Adopted {
+        /// What that rests on, as JSON for the history.
+        details: Option<&'a str>,
+    },
 }
 
 /// The schema on both sides of a migration, where it was looked at.
@@ -89,17 +92,18 @@ pub(super) struct Schemas<'a> {
 
 /// The SQL that puts migrations on the ledger and into its history, in this order.
 pub(super) fn enter(entries: &[(&Migration, Entry<'_>)], stamp: Stamp<'_>) -> Result<String, StoreError> {
-    let kind = match entries.first() {
-        Some((_, Entry::Adopted)) => "adopted",
-        _ => "applied",
+    let (kind, details) = match entries.first() {
+        Some((_, Entry::Adopted { details })) => ("adopted", *details),
+        _ => ("applied", None),
     };
     let rows = entries.iter().map(|(migration, entry)| row(migration, *entry, stamp)).collect::<Result<Vec<_>, _>>()?;
     Ok(format!(
         "WITH entered AS (INSERT INTO llmhub.migration (applied_at, up_wrapped, down_wrapped, {SHARED}, {STAMP}) \
          VALUES {} RETURNING *) \
-         INSERT INTO llmhub.migration_event (kind, {SHARED}, {STAMP}) SELECT '{kind}', {SHARED}, {STAMP} FROM entered \
-         ORDER BY position",
-        rows.join(", ")
+         INSERT INTO llmhub.migration_event (kind, details, {SHARED}, {STAMP}) \
+         SELECT '{kind}', {}::jsonb, {SHARED}, {STAMP} FROM entered ORDER BY position",
+        rows.join(", "),
+        nullable(details)
     ))
 }
 
@@ -107,7 +111,7 @@ pub(super) fn enter(entries: &[(&Migration, Entry<'_>)], stamp: Stamp<'_>) -> Re
 fn row(migration: &Migration, entry: Entry<'_>, stamp: Stamp<'_>) -> Result<String, StoreError> {
     let (took, schema) = match entry {
         Entry::Applied { took, schema } => (took, schema),
-        Entry::Adopted => (Duration::ZERO, Schemas::default()),
+        Entry::Adopted { .. } => (Duration::ZERO, Schemas::default()),
     };
     let sum = |script: &Script| {
         let sum = script.checksum();

@@ -13,22 +13,17 @@ use crate::domain::migrations::{Layout, MANIFEST};
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
 
-/// Find a working order for a folder of legacy scripts, and write it into its llmhub.migrations.toml
-///
-/// No file is moved, and nothing is applied. The scripts run on a scratch database beside the configured one, each in a
-/// transaction, again and again until no more of them run; name a development server, since what a DO block hides is run too.
-/// Exit 1 when a file found no place: it is ignored in the manifest, with the reason.
-///
-/// Example: llmhub db adopt scripts --database-url postgres://unicorn@localhost/unicorn_test
+/// Which folder, and how.
 #[derive(Debug, Args)]
-pub struct Adopt {
-    /// The folder of scripts
-    dir: PathBuf,
+pub struct FromFolder {
+    /// The folder of scripts; left out only with --from
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    pub dir: Option<PathBuf>,
     /// Write the manifest over another one, or into a folder that has a layout of its own
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     replace: bool,
     /// Run nothing: the order comes from names and words alone, and nothing is proven
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     no_trial: bool,
     /// How long one statement may take on the scratch database
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
@@ -131,9 +126,9 @@ impl View for AdoptView {
     }
 }
 
-impl Adopt {
+impl FromFolder {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
-        let folder = app.migrations_folder(Some(&self.dir))?;
+        let folder = app.migrations_folder(self.dir.as_deref())?;
         let found = app.found(&folder)?;
         if let Some(layout) = found.layout.filter(|_| !self.replace) {
             app.show(&self.nothing(layout))?;
@@ -160,7 +155,7 @@ impl Adopt {
     }
 
     fn path(&self) -> String {
-        self.dir.join(MANIFEST).display().to_string()
+        self.dir.clone().unwrap_or_default().join(MANIFEST).display().to_string()
     }
 
     fn nothing(&self, layout: Layout) -> AdoptView {
