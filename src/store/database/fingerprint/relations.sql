@@ -39,6 +39,10 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view' WHE
     'partition bound', CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END,
     'inherits', CASE WHEN NOT c.relispartition THEN parent.names END,
     'definition', CASE WHEN c.relkind IN ('v', 'm') THEN btrim(pg_get_viewdef(c.oid)) END,
+    'columns', CASE WHEN c.relkind IN ('v', 'm') THEN (SELECT string_agg(format('%I %s', a.attname,
+        format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum) FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END,
+    'detached', CASE WHEN parent.pending THEN 'half' END, -- from 14
     'populated', CASE WHEN c.relkind = 'm' AND NOT c.relispopulated THEN 'no' END,
     'server', fs.srvname::text,
     'server options', (SELECT string_agg(x, ', ' ORDER BY x COLLATE "C") FROM unnest(ft.ftoptions) x),
@@ -55,6 +59,7 @@ LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
 LEFT JOIN pg_foreign_table ft ON ft.ftrelid = c.oid
 LEFT JOIN pg_foreign_server fs ON fs.oid = ft.ftserver
 LEFT JOIN (SELECT i.inhrelid, string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) AS names
+        , bool_or(i.inhdetachpending) AS pending -- from 14
     FROM pg_inherits i GROUP BY 1) parent ON parent.inhrelid = c.oid
 LEFT JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = 0
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
