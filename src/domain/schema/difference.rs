@@ -73,6 +73,18 @@ impl Difference {
         }
     }
 
+    /// The same seen from the second schema.
+    pub fn reversed(&self) -> Self {
+        match self.clone() {
+            Self::Added { kind, name } => Self::Removed { kind, name },
+            Self::Removed { kind, name } => Self::Added { kind, name },
+            Self::Changed { kind, name, facts } => {
+                let turned = |fact: Fact| Fact { what: fact.what, from: fact.to, to: fact.from };
+                Self::Changed { kind, name, facts: facts.into_iter().map(turned).collect() }
+            }
+        }
+    }
+
     /// Whether a column stands at another place, as the ordered and the exact level see it.
     pub fn is_about_place(&self) -> bool {
         matches!(self, Self::Changed { facts, .. } if facts.iter().any(|fact| fact.what == PLACE))

@@ -8,6 +8,7 @@ mod doomed;
 mod format;
 mod outside;
 mod predict;
+mod repair;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 pub use difference::{Difference, Fact, Incomparable, diff};
 pub use doomed::{Doomed, Extent, Fate, Loses, doomed};
 pub use outside::reaches_outside;
+pub use repair::{Repair, Repairs};
 pub use statements::{all_doomed, doomed_by};
 
 /// The format of the fingerprints that this llmhub makes.
