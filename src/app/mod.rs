@@ -4,6 +4,7 @@
 
 mod backup;
 mod cohorts;
+mod drift;
 mod migrate;
 mod migrations;
 mod names;
@@ -25,6 +26,7 @@ use jiff::tz::TimeZone;
 
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
+pub use self::drift::Drifted;
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
 pub use self::signals::Heard;
@@ -37,7 +39,7 @@ use crate::error::{Error, Stage};
 pub use crate::store::database::backup::{Evidence, Verification};
 pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Restored};
 pub use crate::store::database::{
-    Applied, DryRun, Failed, Late, LedgerEvent, LockBudget, Loss, Ran, Skipped, Undecided, Undo, Wanted,
+    Applied, DryRun, Failed, Late, LedgerEvent, LockBudget, Loss, Moment, Ran, Skipped, Undecided, Undo, Wanted,
 };
 pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::hub::{HubAnswer, HubFacts};

@@ -3,6 +3,7 @@
 mod apply;
 mod backup;
 mod baseline;
+mod drift;
 mod inspect;
 mod new;
 mod restore;
@@ -27,6 +28,7 @@ pub enum Db {
     Apply(apply::Apply),
     Rollback(rollback::Rollback),
     History(inspect::History),
+    Drift(drift::Drift),
     Baseline(baseline::Baseline),
     New(new::New),
     Backup(backup::Backup),
@@ -44,6 +46,7 @@ impl Db {
             Self::Apply(args) => args.run(app, globals).await,
             Self::Rollback(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
+            Self::Drift(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
             Self::New(args) => args.run(app, globals),
             Self::Backup(args) => args.run(app, globals).await,

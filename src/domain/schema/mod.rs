@@ -3,6 +3,7 @@
 //! Pure: the catalog is read elsewhere. A fingerprint keeps its objects, not only a hash, so that every difference can be
 //! printed; fingerprints of another format or server major are never compared.
 
+mod blame;
 mod difference;
 mod doomed;
 mod format;
@@ -17,6 +18,7 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use blame::{Sides, Traced, trace};
 pub use difference::{Difference, Fact, Incomparable, diff};
 pub use doomed::{Doomed, Extent, Fate, Loses, doomed};
 pub use outside::reaches_outside;
