@@ -61,7 +61,7 @@ FROM pg_language l WHERE l.oid >= 16384
 AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_language'::regclass AND m.objid = l.oid)
 
 UNION ALL
-SELECT 'default_privileges', format('for %I%s on %s', pg_get_userbyid(a.defaclrole), coalesce(format(' in %I', n.nspname), ''),
+SELECT 'default_privileges', format('for %I%s on %s', pg_get_userbyid(a.defaclrole), coalesce(' in ' || quote_ident(n.nspname), ''),
     CASE a.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions' WHEN 'T' THEN 'types'
         WHEN 'n' THEN 'schemas' ELSE a.defaclobjtype::text END), NULL, '{}'::text[], NULL,
     (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(a.defaclacl) x), NULL, a.oid::bigint
