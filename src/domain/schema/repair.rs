@@ -83,7 +83,13 @@ impl<'a> Repairs<'a> {
         let (kind, name) = difference.object();
         let key = (kind, name.to_owned());
         let (now, goal) = (self.now.get(&key), self.goal.get(&key));
+        let part = now.or(goal).copied();
         let steps = match (difference, now, goal) {
+            (Difference::Added { .. } | Difference::Removed { .. }, ..)
+                if part.is_some_and(|one| self.is_remade(one)) =>
+            {
+                Err("it follows its view, which is made again".to_owned())
+            }
             (Difference::Added { .. }, _, Some(goal)) => self.create(goal),
             (Difference::Removed { .. }, Some(now), _) => self.remove(now),
             (Difference::Changed { facts, .. }, Some(now), Some(goal)) => self.change(now, goal, facts),
@@ -98,8 +104,33 @@ impl<'a> Repairs<'a> {
         }
     }
 
+    /// Whether an object is a part of a view that can only be made again.
+    fn is_remade(&self, part: &Object) -> bool {
+        let Some(of) = &part.of else { return false };
+        [Kind::View, Kind::MaterializedView].into_iter().any(|kind| {
+            let key = (kind, of.clone());
+            let (now, goal) = (self.now.get(&key), self.goal.get(&key));
+            now.zip(goal).is_some_and(|(now, goal)| rebuild::is_made_again(now, goal))
+        })
+    }
+
+    /// Whether an object is a column of a view, which is listed only for what was added to it.
+    fn is_of_view(&self, object: &Object) -> bool {
+        let view = |kind| object.of.clone().is_some_and(|of| self.now.contains_key(&(kind, of)));
+        object.kind == Kind::Column && (view(Kind::View) || view(Kind::MaterializedView))
+    }
+
     /// Drop what is there and should not be.
     fn remove(&self, object: &Object) -> Steps {
+        if self.is_of_view(object) {
+            let mut bare = Object { facts: BTreeMap::new(), acl: None, ..object.clone() };
+            bare.facts.extend(object.fact("type").map(|kind| ("type".to_owned(), kind.to_owned())));
+            let gone =
+                |(what, value): (&String, &String)| Fact { what: what.clone(), from: Some(value.clone()), to: None };
+            let mut facts: Vec<Fact> = object.facts.iter().filter(|(what, _)| *what != "type").map(gone).collect();
+            facts.extend(object.acl.clone().map(|acl| Fact { what: "grants".to_owned(), from: Some(acl), to: None }));
+            return self.alter(object, &bare, &facts);
+        }
         if object.fact("inherited").is_some() {
             return Err("it goes with that of the table that it is inherited from".to_owned());
         }

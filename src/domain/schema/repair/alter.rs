@@ -27,7 +27,7 @@ impl Repairs<'_> {
     }
 
     fn alter_one(&self, now: &Object, goal: &Object, fact: &Fact) -> Steps {
-        let (name, value) = (&goal.name, fact.from_to());
+        let (name, value) = (&goal.name, fact.both());
         let called = || self.called(goal);
         Ok(match (goal.kind, fact.what.as_str()) {
             (_, "comment") => {
@@ -375,7 +375,7 @@ fn attribute_comments(name: &str, (now, value): (Option<&str>, Option<&str>)) ->
 
 impl Fact {
     /// Its two values.
-    fn from_to(&self) -> (Option<&str>, Option<&str>) {
+    fn both(&self) -> (Option<&str>, Option<&str>) {
         (self.from.as_deref(), self.to.as_deref())
     }
 }

@@ -10,6 +10,9 @@ impl Repairs<'_> {
         if goal.fact("inherited").is_some() {
             return Err("it comes back with that of the table that it is inherited from".to_owned());
         }
+        if self.is_of_view(goal) {
+            return self.finish(goal, &["type", "collation"]);
+        }
         let (name, of) = (&goal.name, goal.of.as_deref().unwrap_or_default());
         let definition = || goal.fact("definition").map(|sql| sql.trim().trim_end_matches(';').to_owned());
         let defined = || definition().map(Script::of).ok_or_else(|| "its definition is not recorded".to_owned());

@@ -19,6 +19,8 @@ enum Passing {
 /// The rights of `acl`, with `old` taken for `new`, which is what a new owner does to them.
 fn rights(acl: &str, owner: &str, (old, new): (&str, &str)) -> Result<Rights, String> {
     let mut rights = Rights::new();
+    // So the fingerprint writes an empty list, which is not what a new object has.
+    let acl = if acl == "nobody" { "" } else { acl };
     for item in parts(acl) {
         let (who, by) = item.rsplit_once('/').ok_or("its grants cannot be read")?;
         let (grantee, letters) = who.rsplit_once('=').ok_or("its grants cannot be read")?;

@@ -113,6 +113,12 @@ fn undeferred(definition: &str) -> &str {
     definition.strip_suffix(" INITIALLY DEFERRED").unwrap_or(definition).trim_end_matches(" DEFERRABLE")
 }
 
+/// Whether a view can only be dropped and made again.
+pub(super) fn is_made_again(now: &Object, goal: &Object) -> bool {
+    let replaced = goal.kind == Kind::View && appends(goal.fact("columns"), now.fact("columns"));
+    now.fact("definition") != goal.fact("definition") && !replaced
+}
+
 /// Whether the columns of a view begin with those that it has now.
 fn appends(goal: Option<&str>, now: Option<&str>) -> bool {
     let (Some(goal), Some(now)) = (goal, now) else { return false };

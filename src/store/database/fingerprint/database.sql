@@ -23,7 +23,7 @@ SELECT 'database' AS kind, 'itself' AS name, NULL AS of, ARRAY[
     'comment', shobj_description(b.oid, 'pg_database')] AS facts,
     pg_get_userbyid(b.datdba)::text AS owner,
     CASE WHEN b.datacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(b.datacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(b.datacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('d', b.datdba)) x)) END AS acl,
     NULL::int AS place, b.oid::bigint AS oid
 FROM pg_database b WHERE b.datname = current_database()
@@ -54,7 +54,7 @@ SELECT 'language', format('%I', l.lanname), NULL, ARRAY[
     'comment', obj_description(l.oid, 'pg_language')],
     pg_get_userbyid(l.lanowner)::text,
     CASE WHEN l.lanacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(l.lanacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(l.lanacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('l', l.lanowner)) x)) END,
     NULL, l.oid::bigint
 FROM pg_language l WHERE l.oid >= 16384
@@ -64,7 +64,7 @@ UNION ALL
 SELECT 'default_privileges', format('for %I%s on %s', pg_get_userbyid(a.defaclrole), coalesce(' in ' || quote_ident(n.nspname), ''),
     CASE a.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions' WHEN 'T' THEN 'types'
         WHEN 'n' THEN 'schemas' ELSE a.defaclobjtype::text END), NULL, '{}'::text[], NULL,
-    (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(a.defaclacl) x), NULL, a.oid::bigint
+    coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(a.defaclacl) x), 'nobody'), NULL, a.oid::bigint
 FROM pg_default_acl a LEFT JOIN pg_namespace n ON n.oid = a.defaclnamespace
 WHERE n.nspname IS DISTINCT FROM 'llmhub'
 
@@ -107,7 +107,7 @@ SELECT 'foreign_data_wrapper', format('%I', w.fdwname), NULL, ARRAY[
     'comment', d.description],
     pg_get_userbyid(w.fdwowner)::text,
     CASE WHEN w.fdwacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(w.fdwacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(w.fdwacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('F', w.fdwowner)) x)) END, NULL, w.oid::bigint
 FROM pg_foreign_data_wrapper w
 LEFT JOIN pg_description d ON d.classoid = 'pg_foreign_data_wrapper'::regclass AND d.objoid = w.oid AND d.objsubid = 0
@@ -122,7 +122,7 @@ SELECT 'server', format('%I', s.srvname), NULL, ARRAY[
     'comment', d.description],
     pg_get_userbyid(s.srvowner)::text,
     CASE WHEN s.srvacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(s.srvacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(s.srvacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('S', s.srvowner)) x)) END, NULL, s.oid::bigint
 FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
 LEFT JOIN pg_description d ON d.classoid = 'pg_foreign_server'::regclass AND d.objoid = s.oid AND d.objsubid = 0

@@ -13,7 +13,7 @@ WITH own AS MATERIALIZED (
 )
 SELECT 'schema' AS kind, format('%I', n.nspname) AS name, NULL AS of,
     ARRAY['comment', d.description] AS facts, pg_get_userbyid(n.nspowner)::text AS owner,
-    nullif(acl.given, acl.usual) AS acl, NULL::int AS place, n.oid::bigint AS oid
+    CASE WHEN n.nspacl IS NOT NULL THEN nullif(coalesce(acl.given, 'nobody'), acl.usual) END AS acl, NULL::int AS place, n.oid::bigint AS oid
 FROM pg_namespace n JOIN own ON own.oid = n.oid
 LEFT JOIN pg_description d ON d.classoid = 'pg_namespace'::regclass AND d.objoid = n.oid AND d.objsubid = 0
 CROSS JOIN LATERAL (SELECT
@@ -49,7 +49,7 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view' WHE
     'comment', d.description],
     pg_get_userbyid(c.relowner)::text,
     CASE WHEN c.relacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('r', c.relowner)) x)) END,
     CASE WHEN c.relkind IN ('r', 'p', 'f') THEN c.relnatts::int END, c.oid::bigint
 FROM relation c
@@ -144,7 +144,7 @@ SELECT 'sequence', c.path, NULL, ARRAY[
     'comment', d.description],
     CASE WHEN column_of.path IS NULL THEN pg_get_userbyid(c.relowner)::text END,
     CASE WHEN c.relacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('s', c.relowner)) x)) END,
     NULL, c.oid::bigint
 FROM relation c JOIN pg_sequence q ON q.seqrelid = c.oid

@@ -34,7 +34,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 
     'comment', d.description] AS facts,
     pg_get_userbyid(t.typowner)::text AS owner,
     CASE WHEN t.typacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(t.typacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(t.typacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('T', t.typowner)) x)) END AS acl,
     NULL::int AS place, t.oid::bigint AS oid
 FROM pg_type t JOIN own ON own.oid = t.typnamespace
