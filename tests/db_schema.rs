@@ -3,5 +3,7 @@
 
 mod fingerprint;
 mod loss;
+mod mutations;
 mod rehearsal;
+mod repair;
 mod scratch;

@@ -11,6 +11,7 @@ mod db_apply;
 mod db_backup;
 mod db_baseline;
 mod db_crash;
+mod db_drift;
 mod db_layouts;
 mod db_rollback;
 mod db_schema;

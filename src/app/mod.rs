@@ -5,8 +5,9 @@
 mod adopt;
 mod backup;
 mod cohorts;
-mod kept_proof;
+mod drift;
 mod foreign_ledger;
+mod kept_proof;
 mod migrate;
 mod migrations;
 mod names;
@@ -30,6 +31,7 @@ use jiff::tz::TimeZone;
 pub use self::adopt::Trial;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
+pub use self::drift::Drifted;
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
@@ -44,10 +46,10 @@ use crate::error::{Error, Stage};
 pub use crate::store::database::backup::{Evidence, Verification};
 pub use crate::store::database::restore::{Live as LiveDatabase, Restoration, Restored};
 pub use crate::store::database::{
-    Applied, DryRun, Failed, Late, LedgerEvent, LockBudget, Loss, Ran, Skipped, Undecided, Undo, Wanted,
+    Applied, DryRun, Failed, Late, LedgerEvent, LockBudget, Loss, Moment, Ran, Skipped, Undecided, Undo, Wanted,
 };
 pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
-pub use crate::store::database::{Examined, Moment, Rights};
+pub use crate::store::database::{Examined, Rights, Seen};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{

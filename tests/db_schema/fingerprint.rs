@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::postgres::{CANARY_PASSWORD, Database, server, target};
 
-const BASE: &str = "
+pub const BASE: &str = "
     CREATE SCHEMA app;
     CREATE TYPE mood AS ENUM ('sad', 'ok');
     CREATE DOMAIN email AS text CONSTRAINT has_at CHECK (VALUE LIKE '%@%');
@@ -45,7 +45,7 @@ const BASE: &str = "
 ";
 
 /// What is done, what takes it back, and the only object that may differ in between.
-const MUTATIONS: &[(&str, &str, &str)] = &[
+pub const MUTATIONS: &[(&str, &str, &str)] = &[
     ("CREATE SCHEMA extra", "DROP SCHEMA extra", "schema extra"),
     ("COMMENT ON SCHEMA app IS 'c'", "COMMENT ON SCHEMA app IS NULL", "schema app"),
     ("GRANT USAGE ON SCHEMA app TO PUBLIC", "REVOKE USAGE ON SCHEMA app FROM PUBLIC", "schema app"),
@@ -244,16 +244,21 @@ const MUTATIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Whether a change can be made on a server of this major.
+pub fn is_for(change: &str, major: u32) -> bool {
+    change.rsplit_once("-- from ").is_none_or(|(_, from)| from.parse::<u32>().is_ok_and(|from| major >= from))
+}
+
 #[tokio::test]
 async fn one_property_changed_by_hand_is_one_object_that_differs_and_back_is_the_same_again() {
     let database = Database::empty();
     let (role, me) = (format!("{}_role", database.name), server().superuser.clone());
-    database.sql(&format!("CREATE ROLE {role}; {BASE}")).await;
+    database.sql(&format!("CREATE ROLE {role}; {BASE}; {}", super::mutations::BASE)).await;
     let fill = |text: &str| text.replace("{role}", &role).replace("{me}", &me).replace("{database}", &database.name);
     let base = fingerprint(&database.target()).await.unwrap();
     assert!(base.objects.iter().all(|object| object.oid != 0 || object.kind.is_of_the_database()));
     let (mut wrong, mut hand) = (Vec::new(), database.connect().await);
-    for (change, back, object) in MUTATIONS {
+    for (change, back, object) in super::repair::all().filter(|(change, ..)| is_for(change, base.major())) {
         if let Err(error) = hand.execute(sqlx::raw_sql(AssertSqlSafe(fill(change)))).await {
             wrong.push(format!("{change}: {error}"));
             continue;
@@ -284,7 +289,7 @@ async fn a_role_without_any_right_reads_the_same_fingerprint_under_any_setting()
     let database = Database::empty();
     let server = server();
     let role = format!("{}_plain", database.name);
-    database.sql(BASE).await;
+    database.sql(&format!("{BASE}; {}", super::mutations::BASE)).await;
     database.sql("CREATE SCHEMA llmhub; CREATE TABLE llmhub.secret (a int); CREATE TEMP TABLE gone (a int)").await;
     let whole = fingerprint(&database.target()).await.unwrap();
     assert!(whole.objects.iter().all(|object| !object.path().contains("llmhub.") && object.path() != "schema llmhub"));

@@ -4,6 +4,7 @@ mod adopt;
 mod apply;
 mod backup;
 mod baseline;
+mod drift;
 mod inspect;
 mod new;
 mod restore;
@@ -30,6 +31,7 @@ pub enum Db {
     Rollback(rollback::Rollback),
     Verify(verify::Verify),
     History(inspect::History),
+    Drift(drift::Drift),
     Baseline(baseline::Baseline),
     Adopt(adopt::Adopt),
     New(new::New),
@@ -49,6 +51,7 @@ impl Db {
             Self::Rollback(args) => args.run(app, globals).await,
             Self::Verify(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
+            Self::Drift(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
             Self::Adopt(args) => args.run(app, globals).await,
             Self::New(args) => args.run(app, globals),

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use super::super::{Globals, duration, secret};
-use crate::app::{Answer, App, Examined, Moment, Rights, VerifyWish};
+use crate::app::{Answer, App, Examined, Rights, Seen, VerifyWish};
 use crate::domain::proof::Proof;
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
@@ -100,11 +100,11 @@ impl View for VerifyView {
 }
 
 /// When a deviation was seen, in the operator's words.
-fn moment(moment: Moment) -> &'static str {
+fn moment(moment: Seen) -> &'static str {
     match moment {
-        Moment::NeverApplied => "DOWN ON A SCHEMA WITHOUT IT",
-        Moment::AfterDown => "AFTER THE DOWN",
-        Moment::Again => "APPLIED AGAIN",
+        Seen::NeverApplied => "DOWN ON A SCHEMA WITHOUT IT",
+        Seen::AfterDown => "AFTER THE DOWN",
+        Seen::Again => "APPLIED AGAIN",
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::format::{common, fact_since, since};
 use super::{Fingerprint, Kind, Level, Object, PLACE};
 
 /// One object that differs.
@@ -72,6 +73,18 @@ impl Difference {
         }
     }
 
+    /// The same seen from the second schema.
+    pub fn reversed(&self) -> Self {
+        match self.clone() {
+            Self::Added { kind, name } => Self::Removed { kind, name },
+            Self::Removed { kind, name } => Self::Added { kind, name },
+            Self::Changed { kind, name, facts } => {
+                let turned = |fact: Fact| Fact { what: fact.what, from: fact.to, to: fact.from };
+                Self::Changed { kind, name, facts: facts.into_iter().map(turned).collect() }
+            }
+        }
+    }
+
     /// Whether a column stands at another place, as the ordered and the exact level see it.
     pub fn is_about_place(&self) -> bool {
         matches!(self, Self::Changed { facts, .. } if facts.iter().any(|fact| fact.what == PLACE))
@@ -120,15 +133,15 @@ impl fmt::Display for Fact {
 /// What must be done to `before` to get `after`, as far as this level sees; empty when they are the same.
 ///
 /// # Errors
-/// [`Incomparable`] for fingerprints of two formats or two server majors.
+/// [`Incomparable`] for fingerprints of a format that this llmhub does not know, or of two server majors.
 pub fn diff(before: &Fingerprint, after: &Fingerprint, level: Level) -> Result<Vec<Difference>, Incomparable> {
-    if before.format != after.format {
+    let Some(format) = common(before.format, after.format) else {
         return Err(Incomparable::Format(before.format, after.format));
-    }
+    };
     if before.major() != after.major() {
         return Err(Incomparable::Major(before.major(), after.major()));
     }
-    let (old, new) = (index(before, level), index(after, level));
+    let (old, new) = (index(before, level, format), index(after, level, format));
     let gone: BTreeSet<String> = lone(&old, &new);
     let come: BTreeSet<String> = lone(&new, &old);
     let mut differences = Vec::new();
@@ -153,9 +166,16 @@ pub fn diff(before: &Fingerprint, after: &Fingerprint, level: Level) -> Result<V
 
 type Index<'a> = BTreeMap<(Kind, &'a str, &'a str), (&'a Object, BTreeMap<String, String>)>;
 
-fn index(fingerprint: &Fingerprint, level: Level) -> Index<'_> {
-    let kept = fingerprint.ranked().filter(|(object, _)| !level.leaves_out(object.kind));
-    kept.map(|(object, rank)| (object.key(), (object, level.facts(object, rank)))).collect()
+/// What both of two fingerprints can say: what only the newer format has is left out of both.
+fn index(fingerprint: &Fingerprint, level: Level, format: u32) -> Index<'_> {
+    let kept =
+        fingerprint.ranked().filter(|(object, _)| !level.leaves_out(object.kind) && since(object.kind) <= format);
+    kept.map(|(object, rank)| {
+        let mut facts = level.facts(object, rank);
+        facts.retain(|what, _| fact_since(object.kind, what) <= format);
+        (object.key(), (object, facts))
+    })
+    .collect()
 }
 
 /// The names of what may have parts and is in one schema only.
@@ -221,16 +241,26 @@ mod tests {
     }
 
     #[test]
-    fn formats_and_majors_are_never_compared() {
+    fn a_newer_format_and_another_major_are_never_compared() {
         let base = print(vec![]);
-        let format = Fingerprint { format: 2, ..base.clone() };
+        let format = Fingerprint { format: FORMAT + 1, ..base.clone() };
         let major = Fingerprint { server: 160_001, ..base.clone() };
         let minor = Fingerprint { server: 150_013, ..base.clone() };
-        assert_eq!(diff(&base, &format, Level::Logical), Err(Incomparable::Format(1, 2)));
+        assert_eq!(diff(&base, &format, Level::Logical), Err(Incomparable::Format(FORMAT, FORMAT + 1)));
         assert_eq!(diff(&base, &major, Level::Logical), Err(Incomparable::Major(15, 16)));
         assert_eq!(diff(&base, &minor, Level::Logical), Ok(vec![]));
         assert_eq!(base.hash(Level::Logical), minor.hash(Level::Logical));
         assert_ne!(base.hash(Level::Logical), major.hash(Level::Logical));
+    }
+
+    #[test]
+    fn an_older_format_is_compared_in_what_it_knows() {
+        let old =
+            Fingerprint { format: 1, ..print(vec![object(Kind::View, None, "public.v", &[("definition", "a")])]) };
+        let view = |text| object(Kind::View, None, "public.v", &[("definition", text), ("columns", "a integer")]);
+        let conversion = object(Kind::Conversion, None, "public.c", &[]);
+        assert_eq!(diff(&old, &print(vec![view("a"), conversion]), Level::Logical), Ok(vec![]));
+        assert_eq!(diff(&old, &print(vec![view("b")]), Level::Logical).unwrap().len(), 1);
     }
 
     #[test]

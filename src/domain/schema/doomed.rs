@@ -248,7 +248,7 @@ fn literals(list: &str) -> Vec<&str> {
 }
 
 /// Whether every value of type `from` is kept by a column of type `to`. Unknown pairs are not.
-fn holds(from: &str, to: &str) -> bool {
+pub(super) fn holds(from: &str, to: &str) -> bool {
     const WIDER: &[(&str, &[&str])] = &[
         ("smallint", &["integer", "bigint", "numeric", "real", "double precision"]),
         ("integer", &["bigint", "numeric", "double precision"]),

@@ -3,11 +3,14 @@
 //! Pure: the catalog is read elsewhere. A fingerprint keeps its objects, not only a hash, so that every difference can be
 //! printed; fingerprints of another format or server major are never compared.
 
+mod blame;
 mod difference;
 mod doomed;
+mod format;
 mod outside;
 mod predict;
 mod privileged;
+mod repair;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -16,14 +19,18 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use blame::{Sides, Traced, trace};
 pub use difference::{Difference, Fact, Incomparable, diff};
 pub use doomed::{Doomed, Extent, Fate, Loses, doomed};
 pub use outside::reaches_outside;
 pub use privileged::{Privilege, privilege};
+pub use repair::{Repair, Repairs};
 pub use statements::{all_doomed, doomed_by};
 
 /// The format of the fingerprints that this llmhub makes.
-pub const FORMAT: u32 = 1;
+///
+/// Format 2 only adds to format 1, see `format.rs`: fingerprints that older ledgers hold stay comparable.
+pub const FORMAT: u32 = 2;
 
 /// The property that levels add for a column's place.
 const PLACE: &str = "place";
@@ -108,12 +115,68 @@ pub enum Kind {
     EventTrigger,
     Statistics,
     Publication,
+    TextSearchParser,
+    TextSearchTemplate,
+    Conversion,
+    Transform,
+    AccessMethod,
+    UserMapping,
+    Subscription,
+    SecurityLabel,
     /// A kind that only a newer format has.
     #[serde(other)]
     Unknown,
 }
 
 impl Kind {
+    /// All that this llmhub knows.
+    pub const ALL: [Self; Self::Unknown as usize] = [
+        Self::Database,
+        Self::Setting,
+        Self::Extension,
+        Self::Language,
+        Self::Schema,
+        Self::DefaultPrivileges,
+        Self::Collation,
+        Self::Type,
+        Self::Enum,
+        Self::Domain,
+        Self::Range,
+        Self::Cast,
+        Self::Operator,
+        Self::OperatorClass,
+        Self::OperatorFamily,
+        Self::TextSearchConfiguration,
+        Self::TextSearchDictionary,
+        Self::Function,
+        Self::Procedure,
+        Self::Aggregate,
+        Self::ForeignDataWrapper,
+        Self::Server,
+        Self::Sequence,
+        Self::Table,
+        Self::ForeignTable,
+        Self::View,
+        Self::MaterializedView,
+        Self::Column,
+        Self::Constraint,
+        Self::Index,
+        Self::Trigger,
+        Self::Rule,
+        Self::Policy,
+        Self::EventTrigger,
+        Self::Statistics,
+        Self::Publication,
+        Self::TextSearchParser,
+        Self::TextSearchTemplate,
+        Self::Conversion,
+        Self::Transform,
+        Self::AccessMethod,
+        Self::UserMapping,
+        Self::Subscription,
+        Self::SecurityLabel,
+    ];
+
     /// The kind of this word, as the catalog's queries write it.
     pub fn parse(word: &str) -> Option<Self> {
         let kind = serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()?;
@@ -127,7 +190,7 @@ impl Kind {
 
     /// Whether it belongs to the database and not to what stands in it: no copy of a schema has it.
     pub fn is_of_the_database(self) -> bool {
-        matches!(self, Self::Database | Self::Setting)
+        matches!(self, Self::Database | Self::Setting | Self::Subscription)
     }
 }
 
@@ -293,6 +356,14 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_is_listed_once_and_has_a_word() {
+        for (number, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, number, "{kind}");
+            assert_eq!(Kind::parse(&kind.to_string().replace(' ', "_")), Some(kind));
+        }
+    }
+
+    #[test]
     fn the_hash_is_a_named_algorithm_that_never_changes() {
         let known = "07aa0dbe09878bb3530627f9f3a1994bef0bbbd55713cff6377bb211b1038856";
         let fingerprint = Fingerprint::new(1, 150_004, vec![column("a", 1)]);
@@ -304,9 +375,9 @@ mod tests {
         let fingerprint = Fingerprint::new(FORMAT, 150_004, vec![column("a", 1)]);
         let json = serde_json::to_string(&fingerprint).unwrap();
         let object = r#"{"kind":"column","name":"a","of":"public.t","place":1}"#;
-        assert_eq!(json, format!(r#"{{"format":1,"server":150004,"objects":[{object}]}}"#));
+        assert_eq!(json, format!(r#"{{"format":2,"server":150004,"objects":[{object}]}}"#));
         assert_eq!(serde_json::from_str::<Fingerprint>(&json).unwrap(), fingerprint);
-        let newer = json.replace("\"column\"", "\"property_graph\"").replace("\"format\":1", "\"format\":2");
+        let newer = json.replace("\"column\"", "\"property_graph\"").replace("\"format\":2", "\"format\":3");
         assert_eq!(serde_json::from_str::<Fingerprint>(&newer).unwrap().objects[0].kind, Kind::Unknown);
     }
 }

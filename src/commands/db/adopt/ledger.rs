@@ -109,8 +109,7 @@ impl View for LedgerView {
 impl FromLedger {
     pub async fn run(self, from: Word, app: &App, globals: &Globals) -> Result<Answer, Error> {
         app.announce();
-        let wish =
-            LedgerWish { tool: from.tool(), table: self.table, dir: self.folder.dir, revisions: self.revisions };
+        let wish = LedgerWish { tool: from.tool(), table: self.table, dir: self.folder.dir, revisions: self.revisions };
         let handed = app.handed(&wish).await?;
         handed.notes.iter().for_each(|note| app.ui.note(note));
         if let LiveSchema::Doubtful(doubts) = &handed.live {

@@ -23,7 +23,7 @@ SELECT CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE '
     'comment', d.description] AS facts,
     pg_get_userbyid(p.proowner)::text AS owner,
     CASE WHEN p.proacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(p.proacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(p.proacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('f', p.proowner)) x)) END AS acl,
     NULL::int AS place, p.oid::bigint AS oid
 FROM pg_proc p JOIN own ON own.oid = p.pronamespace

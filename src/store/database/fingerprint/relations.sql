@@ -13,7 +13,7 @@ WITH own AS MATERIALIZED (
 )
 SELECT 'schema' AS kind, format('%I', n.nspname) AS name, NULL AS of,
     ARRAY['comment', d.description] AS facts, pg_get_userbyid(n.nspowner)::text AS owner,
-    nullif(acl.given, acl.usual) AS acl, NULL::int AS place, n.oid::bigint AS oid
+    CASE WHEN n.nspacl IS NOT NULL THEN nullif(coalesce(acl.given, 'nobody'), acl.usual) END AS acl, NULL::int AS place, n.oid::bigint AS oid
 FROM pg_namespace n JOIN own ON own.oid = n.oid
 LEFT JOIN pg_description d ON d.classoid = 'pg_namespace'::regclass AND d.objoid = n.oid AND d.objsubid = 0
 CROSS JOIN LATERAL (SELECT
@@ -39,13 +39,17 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized_view' WHE
     'partition bound', CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END,
     'inherits', CASE WHEN NOT c.relispartition THEN parent.names END,
     'definition', CASE WHEN c.relkind IN ('v', 'm') THEN btrim(pg_get_viewdef(c.oid)) END,
+    'columns', CASE WHEN c.relkind IN ('v', 'm') THEN (SELECT string_agg(format('%I %s', a.attname,
+        format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum) FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END,
+    'detached', CASE WHEN parent.pending THEN 'half' END, -- from 14
     'populated', CASE WHEN c.relkind = 'm' AND NOT c.relispopulated THEN 'no' END,
     'server', fs.srvname::text,
     'server options', (SELECT string_agg(x, ', ' ORDER BY x COLLATE "C") FROM unnest(ft.ftoptions) x),
     'comment', d.description],
     pg_get_userbyid(c.relowner)::text,
     CASE WHEN c.relacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('r', c.relowner)) x)) END,
     CASE WHEN c.relkind IN ('r', 'p', 'f') THEN c.relnatts::int END, c.oid::bigint
 FROM relation c
@@ -55,6 +59,7 @@ LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
 LEFT JOIN pg_foreign_table ft ON ft.ftrelid = c.oid
 LEFT JOIN pg_foreign_server fs ON fs.oid = ft.ftserver
 LEFT JOIN (SELECT i.inhrelid, string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) AS names
+        , bool_or(i.inhdetachpending) AS pending -- from 14
     FROM pg_inherits i GROUP BY 1) parent ON parent.inhrelid = c.oid
 LEFT JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = 0
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -139,7 +144,7 @@ SELECT 'sequence', c.path, NULL, ARRAY[
     'comment', d.description],
     CASE WHEN column_of.path IS NULL THEN pg_get_userbyid(c.relowner)::text END,
     CASE WHEN c.relacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(c.relacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('s', c.relowner)) x)) END,
     NULL, c.oid::bigint
 FROM relation c JOIN pg_sequence q ON q.seqrelid = c.oid

@@ -21,6 +21,12 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 
     'collation', CASE WHEN t.typtype = 'd' AND t.typcollation <> base.typcollation THEN t.typcollation::regcollation::text END,
     'range', CASE WHEN t.typtype = 'r' THEN concat_ws(' ', r.rngsubtype::regtype, (SELECT o.opcname FROM pg_opclass o WHERE o.oid = r.rngsubopc),
         nullif(r.rngcollation, 0)::regcollation, r.rngcanonical, r.rngsubdiff) END,
+    'multirange', nullif(r.rngmultitypid, 0)::regtype::text, -- from 14
+    'attribute comments', CASE WHEN t.typtype = 'c' THEN
+        (SELECT string_agg(format('%I: %s', a.attname, quote_literal(x.description)), ', ' ORDER BY a.attnum)
+        FROM pg_description x JOIN pg_attribute a ON a.attrelid = x.objoid AND a.attnum = x.objsubid
+        WHERE x.classoid = 'pg_class'::regclass AND x.objoid = t.typrelid AND x.objsubid > 0) END,
+    'subscript', CASE WHEN t.typtype = 'b' THEN nullif(t.typsubscript, 0)::text END, -- from 14
     'functions', CASE WHEN t.typtype = 'b' THEN concat_ws(' ', t.typinput, t.typoutput, t.typreceive, t.typsend,
         t.typmodin, t.typmodout, t.typanalyze) END,
     'layout', CASE WHEN t.typtype = 'b' THEN concat_ws(' ', t.typlen, t.typbyval, t.typalign, t.typstorage, t.typcategory,
@@ -28,7 +34,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 
     'comment', d.description] AS facts,
     pg_get_userbyid(t.typowner)::text AS owner,
     CASE WHEN t.typacl IS NOT NULL THEN nullif(
-        (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(t.typacl) x),
+        coalesce((SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(t.typacl) x), 'nobody'),
         (SELECT string_agg(x::text, ', ' ORDER BY x::text COLLATE "C") FROM unnest(acldefault('T', t.typowner)) x)) END AS acl,
     NULL::int AS place, t.oid::bigint AS oid
 FROM pg_type t JOIN own ON own.oid = t.typnamespace
@@ -122,3 +128,28 @@ SELECT 'text_search_dictionary', format('%I.%I', own.nspname, f.dictname), NULL,
 FROM pg_ts_dict f JOIN own ON own.oid = f.dictnamespace
 LEFT JOIN pg_description d ON d.classoid = 'pg_ts_dict'::regclass AND d.objoid = f.oid AND d.objsubid = 0
 WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_ts_dict'::regclass AND m.objid = f.oid)
+
+UNION ALL
+SELECT 'text_search_parser', format('%I.%I', own.nspname, f.prsname), NULL, ARRAY[
+    'functions', concat_ws(' ', f.prsstart, f.prstoken, f.prsend, f.prsheadline, f.prslextype),
+    'comment', d.description], NULL, NULL, NULL, f.oid::bigint
+FROM pg_ts_parser f JOIN own ON own.oid = f.prsnamespace
+LEFT JOIN pg_description d ON d.classoid = 'pg_ts_parser'::regclass AND d.objoid = f.oid AND d.objsubid = 0
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_ts_parser'::regclass AND m.objid = f.oid)
+
+UNION ALL
+SELECT 'text_search_template', format('%I.%I', own.nspname, f.tmplname), NULL, ARRAY[
+    'functions', concat_ws(' ', f.tmplinit, f.tmpllexize),
+    'comment', d.description], NULL, NULL, NULL, f.oid::bigint
+FROM pg_ts_template f JOIN own ON own.oid = f.tmplnamespace
+LEFT JOIN pg_description d ON d.classoid = 'pg_ts_template'::regclass AND d.objoid = f.oid AND d.objsubid = 0
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_ts_template'::regclass AND m.objid = f.oid)
+
+UNION ALL
+SELECT 'conversion', format('%I.%I', own.nspname, k.conname), NULL, ARRAY[
+    'from', pg_encoding_to_char(k.conforencoding)::text, 'to', pg_encoding_to_char(k.contoencoding)::text,
+    'function', k.conproc::regproc::text, 'default', CASE WHEN k.condefault THEN 'yes' END,
+    'comment', d.description], pg_get_userbyid(k.conowner)::text, NULL, NULL, k.oid::bigint
+FROM pg_conversion k JOIN own ON own.oid = k.connamespace
+LEFT JOIN pg_description d ON d.classoid = 'pg_conversion'::regclass AND d.objoid = k.oid AND d.objsubid = 0
+WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_conversion'::regclass AND m.objid = k.oid)

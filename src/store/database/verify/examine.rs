@@ -1,7 +1,7 @@
 //! One migration: down where it was never applied, up, down, up again, and what each of them made of the schema.
 
 use super::bench::{Bench, State, outside};
-use super::{Deviation, Examined, Moment};
+use super::{Deviation, Examined, Seen};
 use crate::domain::migrations::{Checksum, Migration, Script};
 use crate::domain::proof::{Proof, Verdict, given_back, harmed_unapplied, settle};
 use crate::domain::schema::{Difference, Fingerprint, Level, diff};
@@ -27,7 +27,7 @@ impl Examined {
         self.failure.get_or_insert(why);
     }
 
-    fn deviates<'d>(&mut self, at: Moment, verdict: Verdict, differences: impl IntoIterator<Item = &'d Difference>) {
+    fn deviates<'d>(&mut self, at: Seen, verdict: Verdict, differences: impl IntoIterator<Item = &'d Difference>) {
         for difference in differences {
             self.verdict.worsen(verdict);
             let (kind, name) = difference.object();
@@ -74,7 +74,7 @@ impl Bench<'_> {
         if let Down::Script(down) = down {
             match self.stage.try_down(down, &past).await? {
                 Some(differences) => {
-                    found.deviates(Moment::NeverApplied, Verdict::Residue, harmed_unapplied(&differences));
+                    found.deviates(Seen::NeverApplied, Verdict::Residue, harmed_unapplied(&differences));
                 }
                 None => found.unchecked.push(
                     "the down was not tried where the migration was never applied: it cannot be rolled back".to_owned(),
@@ -123,7 +123,7 @@ impl Bench<'_> {
         }
         let after = self.stage.look().await?;
         let back = given_back(past, &after, Level::Logical).map_err(|error| StoreError::Invalid(error.to_string()))?;
-        found.deviates(Moment::AfterDown, Verdict::Residue, &back.residue);
+        found.deviates(Seen::AfterDown, Verdict::Residue, &back.residue);
         found.notes.extend(back.stays.iter().map(|stays| format!("{stays}, and stays after the down")));
         if back.reordered {
             found.verdict.worsen(Verdict::ReversibleExceptColumnOrder);
@@ -134,7 +134,7 @@ impl Bench<'_> {
         }
         let again = self.stage.look().await?;
         let settled = settle(compare(&with, &again, Level::Logical)?);
-        found.deviates(Moment::Again, Verdict::Residue, &settled.real);
+        found.deviates(Seen::Again, Verdict::Residue, &settled.real);
         for (kind, name) in &settled.volatile {
             found.notes.push(format!("{kind} {name} depends on the clock or on chance: it was not compared"));
         }

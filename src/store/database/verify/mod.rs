@@ -67,7 +67,7 @@ pub struct Examined {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deviation {
     /// When it was seen.
-    pub at: Moment,
+    pub at: Seen,
     /// What it is about: kind and full name.
     pub object: String,
     /// All of it in words.
@@ -77,7 +77,7 @@ pub struct Deviation {
 /// When something was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Moment {
+pub enum Seen {
     /// The down has run where the up was never applied.
     NeverApplied,
     /// The down has run, and the schema or the rows are not those before the up.
