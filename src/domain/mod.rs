@@ -5,6 +5,7 @@
 
 pub mod dotenv;
 pub mod flags;
+pub mod lint;
 pub mod migrations;
 pub mod schema;
 pub mod seeds;
