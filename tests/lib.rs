@@ -10,6 +10,7 @@ mod db_backup;
 mod db_baseline;
 mod db_crash;
 mod db_layouts;
+mod db_lint;
 mod db_rollback;
 mod db_schema;
 mod db_seed;

@@ -4,6 +4,7 @@
 
 mod backup;
 mod cohorts;
+mod lint;
 mod migrate;
 mod migrations;
 mod names;

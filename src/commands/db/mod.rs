@@ -4,6 +4,7 @@ mod apply;
 mod backup;
 mod baseline;
 mod inspect;
+mod lint;
 mod new;
 mod restore;
 mod rollback;
@@ -28,6 +29,7 @@ pub enum Db {
     Rollback(rollback::Rollback),
     History(inspect::History),
     Baseline(baseline::Baseline),
+    Lint(lint::Lint),
     New(new::New),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -45,6 +47,7 @@ impl Db {
             Self::Rollback(args) => args.run(app, globals).await,
             Self::History(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
+            Self::Lint(args) => args.run(app),
             Self::New(args) => args.run(app, globals),
             Self::Backup(args) => args.run(app, globals).await,
             Self::Restore(args) => args.run(app, globals).await,
