@@ -14,6 +14,9 @@ use super::unit::{Line, Unit};
 /// The longest statement that is parsed, in bytes: longer ones are data.
 const LENGTH_LIMIT: usize = 64 * 1024;
 
+/// Scripts above this size are read for their other statements only: their INSERTs are data, and no hazard is an INSERT.
+const SCRIPT_LIMIT: usize = 1024 * 1024;
+
 /// How deep brackets may nest, and how many operators may follow each other: the parser calls itself for each.
 const DEPTH_LIMIT: usize = 200;
 
@@ -57,7 +60,7 @@ fn examine(unit: &Unit<'_>) -> Look {
     for line in &unit.lines {
         let (_, after) = line.statement.span();
         blank(&mut text, unit.script.text(), line.start);
-        if is_data(line) {
+        if is_data(unit, line) {
             blank(&mut text, unit.script.text(), after);
         } else if is_too_much(line) {
             look.skipped.push(line.start);
@@ -70,7 +73,7 @@ fn examine(unit: &Unit<'_>) -> Look {
     let parse = SourceFile::parse(&text);
     if !parse.errors().is_empty() {
         // The parser may run on across a `;`, so only the statement alone is asked where it ends.
-        for line in unit.lines.iter().filter(|line| !is_data(line) && !is_too_much(line)) {
+        for line in unit.lines.iter().filter(|line| !is_data(unit, line) && !is_too_much(line)) {
             let alone = SourceFile::parse(line.text());
             let first = alone.errors().into_iter().next();
             look.unparsed.extend(
@@ -96,8 +99,9 @@ fn blank(text: &mut String, original: &str, to: usize) {
     text.extend(gap.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
 }
 
-fn is_data(line: &Line<'_>) -> bool {
-    line.statement.copy_data().is_some() || (line.text().len() > LENGTH_LIMIT && line.starts(&["insert"]))
+fn is_data(unit: &Unit<'_>, line: &Line<'_>) -> bool {
+    let is_long = line.text().len() > LENGTH_LIMIT || unit.script.text().len() > SCRIPT_LIMIT;
+    line.statement.copy_data().is_some() || (is_long && line.starts(&["insert"]))
 }
 
 fn is_too_much(line: &Line<'_>) -> bool {
