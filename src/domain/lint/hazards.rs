@@ -6,6 +6,9 @@
 //! alone), DROP NOT NULL, views, functions and the like. `adding-field-with-default` only speaks of volatile defaults and
 //! generated columns, which still rewrite on PostgreSQL 13 and later. Left alone: downs, and what the same file has made.
 
+use std::collections::BTreeMap;
+
+use super::cursor::full;
 use super::rules::{Check, Rule, examples, rule};
 use super::unit::{Hit, Line, Unit};
 use super::{Context, Severity};
@@ -209,11 +212,15 @@ pub(super) fn hits(context: &Context<'_>, name: &str) -> Vec<Hit> {
 }
 
 fn of(unit: &Unit<'_>, name: &str) -> Vec<Hit> {
+    let found: Vec<_> = unit.look().hazards.iter().filter(|hazard| hazard.rule == name).collect();
+    // Once for all of them: a script may hold thousands.
+    let made = if found.is_empty() { BTreeMap::new() } else { all_made(unit) };
     let mut hits = Vec::new();
-    for hazard in unit.look().hazards.iter().filter(|hazard| hazard.rule == name) {
+    for hazard in found {
         let place = unit.lines.partition_point(|line| line.start <= hazard.offset).saturating_sub(1);
-        let before = unit.lines.get(..place).unwrap_or_default();
-        if unit.lines.get(place).is_some_and(|line| is_of(line, before)) && name != "identifier-too-long" {
+        let own = |name: &ObjectName| made.get(&full(name)).is_some_and(|maker| *maker < place);
+        let touched = unit.lines.get(place).map(touched).unwrap_or_default();
+        if name != "identifier-too-long" && !touched.is_empty() && touched.iter().all(own) {
             continue;
         }
         let message = hazard.message.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -222,10 +229,15 @@ fn of(unit: &Unit<'_>, name: &str) -> Vec<Hit> {
     hits
 }
 
-/// Whether the statement only touches what these statements made.
-fn is_of(line: &Line<'_>, before: &[Line<'_>]) -> bool {
-    let touched = touched(line);
-    !touched.is_empty() && touched.iter().all(|name| before.iter().any(|one| made(one).as_ref() == Some(name)))
+/// What the script makes, each with the number of the first statement that does.
+fn all_made(unit: &Unit<'_>) -> BTreeMap<(String, String), usize> {
+    let mut all = BTreeMap::new();
+    for (number, line) in unit.lines.iter().enumerate().filter(|(_, line)| line.starts(&["create"])) {
+        if let Some(name) = made(line) {
+            all.entry(full(&name)).or_insert(number);
+        }
+    }
+    all
 }
 
 /// The table or index that a statement makes.
