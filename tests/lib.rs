@@ -13,6 +13,7 @@ mod db_baseline;
 mod db_crash;
 mod db_drift;
 mod db_layouts;
+mod db_lint;
 mod db_rollback;
 mod db_schema;
 mod db_seed;

@@ -47,7 +47,7 @@ impl App {
         Ok(migrations_folder::add(folder, name, self.utc_now(), PATIENCE)?)
     }
 
-    fn folder(&self, dir: Option<&Path>) -> Option<PathBuf> {
+    pub(super) fn folder(&self, dir: Option<&Path>) -> Option<PathBuf> {
         let typed = dir.map(|dir| self.environment.directory().join(dir));
         typed.or_else(|| Some(self.config.migrations.as_ref()?.value.clone()))
     }

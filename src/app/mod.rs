@@ -8,6 +8,7 @@ mod cohorts;
 mod drift;
 mod foreign_ledger;
 mod kept_proof;
+mod lint;
 mod migrate;
 mod migrations;
 mod names;

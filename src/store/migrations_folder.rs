@@ -32,6 +32,23 @@ pub fn read(folder: &Path) -> Result<Set, StoreError> {
     Set::read(entries(folder)?).map_err(|error| refused(folder, &error))
 }
 
+/// All entries of a folder, whether or not they are migrations.
+///
+/// # Errors
+/// As [`read`], for what cannot be read or is too large.
+pub fn look(folder: &Path) -> Result<Vec<FolderFile>, StoreError> {
+    entries(folder)
+}
+
+/// One file that was named by itself; the path is left to the caller.
+///
+/// # Errors
+/// As [`look`].
+pub fn look_at(file: &Path) -> Result<FileContent, StoreError> {
+    let metadata = fs::metadata(file).map_err(|error| unreadable(file, &error))?;
+    text(file, &metadata)
+}
+
 fn refused(folder: &Path, error: &LayoutError) -> StoreError {
     StoreError::Refused(format!("{}: {error}", folder.display()))
 }

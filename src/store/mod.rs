@@ -8,6 +8,7 @@ pub mod command;
 pub mod database;
 pub mod env_file;
 pub mod files;
+pub mod git;
 pub mod hub;
 pub mod migrations_folder;
 pub mod pg_tools;

@@ -6,6 +6,7 @@ mod backup;
 mod baseline;
 mod drift;
 mod inspect;
+mod lint;
 mod new;
 mod restore;
 mod rollback;
@@ -34,6 +35,7 @@ pub enum Db {
     Drift(drift::Drift),
     Baseline(baseline::Baseline),
     Adopt(adopt::Adopt),
+    Lint(lint::Lint),
     New(new::New),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -54,6 +56,7 @@ impl Db {
             Self::Drift(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
             Self::Adopt(args) => args.run(app, globals).await,
+            Self::Lint(args) => args.run(app),
             Self::New(args) => args.run(app, globals),
             Self::Backup(args) => args.run(app, globals).await,
             Self::Restore(args) => args.run(app, globals).await,

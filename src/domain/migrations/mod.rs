@@ -29,12 +29,13 @@ pub use layout::{
     NameError, NewFile, NextError, named_in_manifest, next,
 };
 pub(in crate::domain) use layout::{has_sections, sql_stem};
+pub(in crate::domain) use layout::{is_down, is_sql};
 pub use phases::{Phase, Phases, ScriptError};
 pub use plan::{Comparison, Direction, Problem, Recorded};
 pub use script::{Position, Script, Wrapping};
 pub use set::{Ignored, Set};
-pub(in crate::domain) use split::tokens;
 pub use split::{SplitError, Statement};
+pub(in crate::domain) use split::{line_comments, tokens};
 pub use undo::{Back, DownSource, NoDown, TooFar, choose_down, text_diff};
 
 /// A migration's version as its file name writes it: digits, leading zeros kept.

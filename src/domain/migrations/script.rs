@@ -111,6 +111,11 @@ impl Script {
         &self.raw_hash
     }
 
+    /// Where in the file each part of the text stands: its offset in the text, and the lines of the file above it.
+    pub(in crate::domain) fn parts(&self) -> &[(usize, usize)] {
+        &self.parts
+    }
+
     /// The place of a byte offset; an offset past the end or inside a character is taken back to the nearest place before it.
     pub fn position(&self, offset: usize) -> Position {
         let mut offset = offset.min(self.text.len());

@@ -84,7 +84,7 @@ impl<'a> Statement<'a> {
     }
 
     /// Where it starts, and where the script goes on behind its `;` and its data.
-    pub(super) fn span(&self) -> (usize, usize) {
+    pub(in crate::domain) fn span(&self) -> (usize, usize) {
         (self.start, self.after)
     }
 }
@@ -277,6 +277,11 @@ pub(super) fn lexemes(text: &str) -> impl Iterator<Item = (TokenKind, &str, usiz
 /// The tokens that say something to the server, with their byte offsets.
 pub(in crate::domain) fn tokens(text: &str) -> Vec<(usize, &str)> {
     lexemes(text).filter(|(kind, ..)| !is_blank(*kind)).map(|(_, text, offset)| (offset, text)).collect()
+}
+
+/// The line comments, with their byte offsets.
+pub(in crate::domain) fn line_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    lexemes(text).filter(|(kind, ..)| *kind == TokenKind::LineComment).map(|(_, text, offset)| (offset, text))
 }
 
 /// Whether a token says nothing to the server.

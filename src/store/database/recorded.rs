@@ -83,7 +83,7 @@ pub async fn observe(target: &Target) -> Result<Observed, StoreError> {
     let database = name.ok_or_else(|| wrong(sqlx::Error::RowNotFound))?.try_get(0).map_err(wrong)?;
     let recorded = match existence(&mut session).await? {
         Existence::Absent => Recorded::Nothing("it has no ledger: llmhub has never migrated it".to_owned()),
-        Existence::Present => recorded(&mut session).await?,
+        Existence::Current | Existence::Older => recorded(&mut session).await?,
     };
     let live = fingerprint::read(&mut session).await?;
     session.abandon().await;

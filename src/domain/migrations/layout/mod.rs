@@ -55,6 +55,18 @@ impl fmt::Display for Layout {
     }
 }
 
+/// Whether a file that is looked at by itself takes something back, as far as its name tells.
+pub(in crate::domain) fn is_down(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let stem = names::stem(name).unwrap_or(name);
+    stem == "down" || names::direction(stem).0 == names::Direction::Down || names::rollback(stem).is_some()
+}
+
+/// Whether a file's name is that of SQL; or why it is passed over.
+pub(in crate::domain) fn is_sql(path: &str) -> Result<(), String> {
+    names::stem(path.rsplit('/').next().unwrap_or(path)).map(drop)
+}
+
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderFile {

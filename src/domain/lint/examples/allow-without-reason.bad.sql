@@ -1,0 +1,2 @@
+-- llmhub:allow squawk-ban-drop-table
+DROP TABLE hubs;

@@ -1,0 +1,2 @@
+-- llmhub:allow squawk-ban-drop-table nobody reads it since release 7
+DROP TABLE hubs;

@@ -1,0 +1,1 @@
+RAISE NOTICE 'nothing to take back';

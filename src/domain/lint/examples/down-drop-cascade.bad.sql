@@ -1,0 +1,4 @@
+-- file: 0001_hubs.up.sql
+CREATE TABLE hubs (id bigint PRIMARY KEY, name text);
+-- file: 0001_hubs.down.sql
+DROP TABLE hubs CASCADE;

@@ -1,0 +1,8 @@
+-- file: 0001_hubs.up.sql
+CREATE TABLE hubs (id bigint PRIMARY KEY, name text);
+-- file: 0001_hubs.down.sql
+DROP TABLE hubs;
+-- file: 0002_spokes.up.sql
+CREATE TABLE spokes (id bigint PRIMARY KEY);
+-- file: 0002_spokes.down.sql
+DROP TABLE spokes;

@@ -1,0 +1,6 @@
+-- file: 0001_hubs.up.sql
+CREATE TABLE hubs (id bigint PRIMARY KEY, name text);
+-- file: 0001_hubs.down.sql
+DROP TABLE hubs;
+-- file: 0002_spokes.down.sql
+DROP TABLE spokes;

@@ -1,0 +1,2 @@
+-- file: 0001_hubs.up.sql
+CREATE TABLE hubs (id bigint PRIMARY KEY, name text);

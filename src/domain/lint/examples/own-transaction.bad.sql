@@ -1,0 +1,3 @@
+BEGIN;
+CREATE TABLE hubs (id bigint PRIMARY KEY, name text);
+COMMIT;

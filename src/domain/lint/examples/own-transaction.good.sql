@@ -1,0 +1,1 @@
+CREATE TABLE hubs (id bigint PRIMARY KEY, name text);

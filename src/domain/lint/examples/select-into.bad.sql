@@ -1,0 +1,1 @@
+SELECT count(*) INTO total FROM hubs;

@@ -1,0 +1,1 @@
+CREATE TABLE total AS SELECT count(*) FROM hubs;

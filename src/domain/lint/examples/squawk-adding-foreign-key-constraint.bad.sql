@@ -1,0 +1,1 @@
+ALTER TABLE spokes ADD COLUMN hub bigint REFERENCES hubs (id);

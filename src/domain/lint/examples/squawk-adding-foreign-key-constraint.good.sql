@@ -1,0 +1,1 @@
+ALTER TABLE spokes ADD CONSTRAINT spokes_hub_fkey FOREIGN KEY (hub) REFERENCES hubs (id) NOT VALID;

@@ -1,0 +1,1 @@
+ALTER TABLE hubs ADD CONSTRAINT hubs_name_check CHECK (name IS NOT NULL) NOT VALID;

@@ -1,0 +1,1 @@
+ALTER TABLE hubs ADD CONSTRAINT hubs_pkey PRIMARY KEY USING INDEX hubs_id_key;

@@ -1,0 +1,2 @@
+CREATE TABLE copied (id bigint);
+DROP TABLE copied;

@@ -1,0 +1,1 @@
+ALTER TABLE hubs ALTER COLUMN id TYPE bigint;

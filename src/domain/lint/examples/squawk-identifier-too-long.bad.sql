@@ -1,0 +1,1 @@
+CREATE TABLE a_name_that_is_much_longer_than_the_sixty_three_bytes_of_the_server (id bigint);

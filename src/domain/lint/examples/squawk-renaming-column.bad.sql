@@ -1,0 +1,1 @@
+ALTER TABLE hubs RENAME COLUMN name TO title;

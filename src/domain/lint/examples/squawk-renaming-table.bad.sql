@@ -1,0 +1,1 @@
+ALTER TABLE hubs RENAME TO nodes;

@@ -1,0 +1,1 @@
+CREATE INDEX hubs_name_idx ON hubs (name);

@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY hubs_name_idx ON hubs (name);

@@ -1,0 +1,1 @@
+DROP INDEX hubs_name_idx;

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY hubs_name_idx;

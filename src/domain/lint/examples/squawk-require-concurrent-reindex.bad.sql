@@ -1,0 +1,1 @@
+REINDEX INDEX hubs_name_idx;

@@ -1,0 +1,1 @@
+REINDEX INDEX CONCURRENTLY hubs_name_idx;

@@ -1,0 +1,3 @@
+CREATE TABLE hubs (id bigint PRIMARY KEY, name text);
+COMMIT;
+CREATE TABLE spokes (id bigint PRIMARY KEY);

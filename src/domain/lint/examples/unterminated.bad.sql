@@ -1,0 +1,1 @@
+INSERT INTO hubs VALUES (1, 'it's here');
