@@ -6,6 +6,7 @@
 pub mod dotenv;
 pub mod flags;
 pub mod migrations;
+pub mod rows;
 pub mod schema;
 pub mod seeds;
 pub mod test_database;
