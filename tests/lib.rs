@@ -11,6 +11,7 @@ mod db_baseline;
 mod db_crash;
 mod db_layouts;
 mod db_rollback;
+mod db_rows;
 mod db_schema;
 mod db_seed;
 mod db_setup_test;

@@ -124,11 +124,11 @@ fn keyed(story: &Story<'_>, rows: Four<'_>, tally: &mut Tally) -> Option<()> {
             let made = up.get(key).zip(place.up).map(|(row, at)| cell(row, at));
             let last = edited.get(key).zip(place.edited).map(|(row, at)| cell(row, at));
             match (made, last) {
-                (Some(made), Some(last)) if same(was, made) => {
-                    if !kept(place, made, last, is) {
-                        if same(made, last) { changed.push(place) } else { undone.push(place) }
-                    }
-                }
+                (Some(made), Some(last)) if same(was, made) => match (kept(place, made, last, is), same(made, last)) {
+                    (true, _) => {}
+                    (false, true) => changed.push(place),
+                    (false, false) => undone.push(place),
+                },
                 (Some(made), Some(last)) if !same(made, last) => {}
                 _ if !same(was, is) => lost.push(place),
                 _ => {}
