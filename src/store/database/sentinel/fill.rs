@@ -74,8 +74,8 @@ impl<'a> Filler<'a> {
             }
             'r' => {
                 if let Some(low) = self.first(kind.subtype, depth) {
-                    into.push(format!("{}({low}, NULL, '[)')", kind.shown));
                     into.push(format!("{}({low}, {low}, '[]')", kind.shown));
+                    into.push(format!("{}({low}, NULL, '[)')", kind.shown));
                     into.push(format!("'empty'::{}", kind.shown));
                 }
             }
@@ -117,7 +117,10 @@ impl<'a> Filler<'a> {
                 for number in &numbers {
                     plain.extend([number + 1, *number, number - 1].map(|number| number.to_string()));
                 }
-                plain.extend(["0".to_owned(), "1".to_owned(), "0.5".to_owned()]);
+                plain.extend(["0".to_owned(), "1".to_owned()]);
+                if matches!(kind.name.as_str(), "numeric" | "float4" | "float8") {
+                    plain.push("0.5".to_owned());
+                }
             }
             "text" | "varchar" | "bpchar" | "name" | "citext" => {
                 let cut = |text: String| match limit {
@@ -202,7 +205,13 @@ impl<'a> Filler<'a> {
             // Another one may read a number or a word.
             _ => plain.extend([format!("zq{n}"), n.to_string()]),
         }
-        into.extend(plain.iter().map(|text| format!("{}::{}", literal(text), kind.shown)));
+        // These words of SQL mean a length of one.
+        let shown = match kind.name.as_str() {
+            "bit" => "\"bit\"",
+            "bpchar" => "bpchar",
+            _ => kind.shown.as_str(),
+        };
+        into.extend(plain.iter().map(|text| format!("{}::{shown}", literal(text))));
     }
 }
 

@@ -5,17 +5,19 @@
 
 mod fill;
 mod insert;
+mod own;
 mod read;
 mod shape;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use crate::domain::rows::{Content, Rows};
+use crate::domain::rows::{self as domain, Rows};
 use crate::store::StoreError;
-use crate::store::database::literal::{literal, quote};
+use crate::store::database::literal::quote;
 use crate::store::postgres::{Pace, Session, Target};
 
 use insert::{Outcome, Wish, block, insert, returning};
+use own::{Late, Own, condition, is_there, own_row};
 use shape::{Shapes, Table};
 
 /// How often a table is tried with other values.
@@ -28,24 +30,6 @@ pub struct Planted {
     pub tables: Vec<String>,
     /// The tables that have not, each with the reason, one sentence each.
     pub uncovered: Vec<String>,
-}
-
-/// A row of ours: the columns that tell it, by their numbers, with their values.
-#[derive(Clone, Debug)]
-struct Own {
-    table: u32,
-    told_by: Vec<(i16, Option<String>)>,
-    row: BTreeMap<i16, Option<String>>,
-    late: Late,
-}
-
-/// When a row was planted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Late {
-    /// It belongs to the state before an up.
-    No,
-    /// Between an up and its down.
-    Yes,
 }
 
 /// Our rows in one scratch database.
@@ -212,7 +196,7 @@ impl Sentinels {
             let own = self.own.iter().position(|own| own.table == table.oid && own.late == Late::No);
             let Some((own, place)) = own.and_then(|place| Some((self.own.get(place)?, place))) else { continue };
             self.number += 1;
-            match harmless(table, self.number) {
+            match harmless(table, old, self.number) {
                 Some(change) => {
                     let condition = condition(table, own);
                     let end = returning(table);
@@ -318,40 +302,9 @@ fn parents_first(shapes: &Shapes) -> Vec<&Table> {
     sorted
 }
 
-fn own_row(table: &Table, row: &[Option<String>], late: Late) -> Own {
-    let row: BTreeMap<i16, Option<String>> =
-        table.columns.iter().map(|column| column.number).zip(row.iter().cloned()).collect();
-    let told_by = row.iter().filter(|(number, _)| table.key.is_empty() || table.key.contains(number));
-    Own { table: table.oid, told_by: told_by.map(|(number, value)| (*number, value.clone())).collect(), row, late }
-}
-
-/// What finds the row again, in the columns that are still there.
-fn condition(table: &Table, own: &Own) -> String {
-    let told = own.told_by.iter().filter_map(|(number, value)| {
-        let name = quote(&table.column(*number)?.name);
-        Some(match value {
-            Some(value) => format!("t.{name}::text = {}", literal(value)),
-            None => format!("t.{name} IS NULL"),
-        })
-    });
-    let told: Vec<String> = told.collect();
-    // A row of which nothing is left to tell it is nobody's.
-    if told.is_empty() { "false".to_owned() } else { told.join(" AND ") }
-}
-
-fn is_there(own: &Own, rows: &Rows) -> bool {
-    let Some(table) = rows.tables.iter().find(|table| table.oid == own.table) else { return false };
-    let Content::Rows(rows) = &table.content else { return true };
-    let told: Vec<(usize, &Option<String>)> = own
-        .told_by
-        .iter()
-        .filter_map(|(number, value)| Some((table.columns.iter().position(|c| c.number == *number)?, value)))
-        .collect();
-    !told.is_empty() && rows.iter().any(|row| told.iter().all(|(place, value)| row.get(*place) == Some(*value)))
-}
-
-/// A change in a column of text or whole numbers that is in no key and no rule.
-fn harmless(table: &Table, number: u32) -> Option<String> {
+/// A change in a column that is in no key and no rule, and of which the up has not changed the type: a down could not read the
+/// new value.
+fn harmless(table: &Table, old: &domain::Table, number: u32) -> Option<String> {
     let free = |column: &&shape::Column| {
         let ruled = table
             .checks
@@ -360,7 +313,11 @@ fn harmless(table: &Table, number: u32) -> Option<String> {
         let refers = table.references.iter().any(|to| to.columns.contains(&column.number));
         let keyed = table.key.contains(&column.number) || table.indexed.contains(&column.number) || table.opaque;
         let routed = table.routed.contains(&column.name);
-        !(ruled || refers || keyed || routed || column.generated || column.always || column.stamp)
+        let settled = old
+            .columns
+            .iter()
+            .any(|was| (was.number == column.number || was.name == column.name) && was.data_type == column.data_type);
+        settled && !(ruled || refers || keyed || routed || column.generated || column.always || column.stamp)
     };
     let mut columns = table.columns.iter().filter(free);
     columns.find_map(|column| {
