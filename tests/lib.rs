@@ -15,6 +15,7 @@ mod db_drift;
 mod db_layouts;
 mod db_lint;
 mod db_rollback;
+mod db_rows;
 mod db_schema;
 mod db_seed;
 mod db_setup_test;

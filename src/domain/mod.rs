@@ -10,6 +10,7 @@ pub mod foreign_ledger;
 pub mod lint;
 pub mod migrations;
 pub mod proof;
+pub mod rows;
 pub mod schema;
 pub mod seeds;
 pub mod test_database;
