@@ -7,6 +7,7 @@
 mod bench;
 mod examine;
 mod shares;
+mod watched;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
