@@ -60,7 +60,7 @@ async fn each_migration_gets_its_word_whatever_became_of_those_before_it() {
             "CREATE VIEW v AS SELECT * FROM later;",
             Some("DROP VIEW v;"),
             "up_failed",
-            "relation \"later\" does not exist",
+            "0016_x makes the table or view later, which this one names: it comes too late",
         ),
         (
             "CREATE TYPE mood AS ENUM ('x'); CREATE TABLE g (m mood);",

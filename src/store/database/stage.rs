@@ -53,6 +53,11 @@ impl Broken {
         Self { text, sqlstate: None, left: Left::Nothing }
     }
 
+    /// Whether a table, column, function, type or schema is not there.
+    pub(super) fn is_about_something_missing(&self) -> bool {
+        matches!(self.sqlstate.as_deref(), Some("42P01" | "42703" | "42883" | "42704" | "3F000"))
+    }
+
     /// Whether rows were in the way: an error about values or constraints.
     pub(super) fn is_about_rows(&self) -> bool {
         self.sqlstate.as_deref().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))

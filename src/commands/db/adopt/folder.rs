@@ -17,8 +17,8 @@ use crate::ui::{Page, Tone, View};
 #[derive(Debug, Args)]
 pub struct FromFolder {
     /// The folder of scripts; left out only with --from
-    #[arg(required_unless_present = "from", conflicts_with = "from")]
-    pub dir: Option<PathBuf>,
+    #[arg(value_name = "DIR", required_unless_present = "from", conflicts_with = "from")]
+    scripts: Option<PathBuf>,
     /// Write the manifest over another one, or into a folder that has a layout of its own
     #[arg(long, conflicts_with = "from")]
     replace: bool,
@@ -128,7 +128,7 @@ impl View for AdoptView {
 
 impl FromFolder {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
-        let folder = app.migrations_folder(self.dir.as_deref())?;
+        let folder = app.migrations_folder(self.scripts.as_deref())?;
         let found = app.found(&folder)?;
         if let Some(layout) = found.layout.filter(|_| !self.replace) {
             app.show(&self.nothing(layout))?;
@@ -155,7 +155,7 @@ impl FromFolder {
     }
 
     fn path(&self) -> String {
-        self.dir.clone().unwrap_or_default().join(MANIFEST).display().to_string()
+        self.scripts.clone().unwrap_or_default().join(MANIFEST).display().to_string()
     }
 
     fn nothing(&self, layout: Layout) -> AdoptView {

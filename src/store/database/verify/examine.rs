@@ -19,6 +19,7 @@ impl Examined {
             failure: None,
             notes: Vec::new(),
             unchecked: Vec::new(),
+            lacks: false,
             proof: None,
         }
     }
@@ -91,6 +92,7 @@ impl Bench<'_> {
         let (played, in_the_way) = self.play_up(migration).await?;
         if let Err(broken) = played {
             let state = state_after(&broken);
+            found.lacks = broken.is_about_something_missing();
             found.fail(Verdict::UpFailed, broken.text);
             return Ok((found, state));
         }

@@ -16,7 +16,7 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::domain::migrations::Migration;
-use crate::domain::proof::{Proof, Verdict};
+use crate::domain::proof::{Proof, Verdict, prerequisites};
 use crate::store::StoreError;
 use crate::store::postgres::Target;
 
@@ -59,6 +59,9 @@ pub struct Examined {
     /// What was not checked, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unchecked: Vec<String>,
+    /// Whether its up failed because something is not there.
+    #[serde(skip)]
+    lacks: bool,
     /// What can be kept, where it is proven.
     #[serde(skip)]
     pub proof: Option<Proof>,
@@ -131,5 +134,9 @@ pub async fn verify(server: &Target, migrations: &[Migration], how: &How<'_>) ->
             Ok::<_, StoreError>(found)
         }
     });
-    Ok(try_join_all(workers).await?.into_iter().flatten().collect())
+    let mut found: Vec<Examined> = try_join_all(workers).await?.into_iter().flatten().collect();
+    for (number, examined) in found.iter_mut().enumerate().filter(|(_, examined)| examined.lacks) {
+        examined.notes.extend(prerequisites(migrations, number));
+    }
+    Ok(found)
 }
