@@ -22,7 +22,7 @@ use crate::store::postgres::Target;
 
 use super::fingerprint::fingerprint;
 use super::scratch::Scratch;
-use super::stage::Stage;
+use super::stage::{Stage, Tried};
 
 /// How long one statement may take in a rehearsal.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -254,10 +254,11 @@ async fn undo(
         None => found.unchecked.push("the ledger does not know the schema before this migration".to_owned()),
     }
     match stage.try_down(down, &after).await? {
-        Some(differences) => found.never_applied = differences,
-        None => found
+        Tried::Changed(differences) => found.never_applied = differences,
+        Tried::NotInATransaction => found
             .unchecked
             .push("the down was not tried where the migration was never applied: it cannot be rolled back".to_owned()),
+        Tried::Died(broken) => return Err(StoreError::Unreachable(broken.text)),
     }
     match stage.play(step.up).await? {
         Ok(()) => found.again = compare(&before, &stage.look().await?, level)?,

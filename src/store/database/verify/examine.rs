@@ -7,7 +7,7 @@ use crate::domain::migrations::{Checksum, Migration, Script};
 use crate::domain::proof::{Proof, Verdict, given_back, harmed_unapplied, settle};
 use crate::domain::schema::{Difference, Fingerprint, Kind, Level, diff};
 use crate::store::StoreError;
-use crate::store::database::stage::{Broken, Left};
+use crate::store::database::stage::{Broken, Left, Tried};
 
 impl Examined {
     fn new(migration: &Migration) -> Self {
@@ -75,12 +75,16 @@ impl Bench<'_> {
         let past = self.schema.clone();
         if let Down::Script(down) = down {
             match self.stage.try_down(down, &past).await? {
-                Some(differences) => {
+                Tried::Changed(differences) => {
                     found.deviates(Seen::NeverApplied, Verdict::Residue, harmed_unapplied(&differences));
                 }
-                None => found.unchecked.push(
+                Tried::NotInATransaction => found.unchecked.push(
                     "the down was not tried where the migration was never applied: it cannot be rolled back".to_owned(),
                 ),
+                Tried::Died(broken) => {
+                    found.fail(Verdict::DownFailed, broken.text);
+                    return Ok((found, State::Spoilt));
+                }
             }
         }
         let mut watched = match &down {
