@@ -92,7 +92,7 @@ impl View for VerifyView {
         }
         page.fact("scratch databases at", &self.place);
         page.fact("proven", self.proven.to_string());
-        page.toned_fact("not proven", if self.failed == 0 { Tone::Plain } else { Tone::Bad }, &self.failed.to_string());
+        page.toned_fact("not proven", if self.failed == 0 { Tone::Plain } else { Tone::Bad }, self.failed.to_string());
         if let Some(recorded) = self.recorded {
             page.fact("kept", format!("{recorded} proofs"));
         }
