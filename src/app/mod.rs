@@ -308,7 +308,11 @@ impl App {
 
     /// The first line of every change: where it goes.
     pub fn announce(&self) {
-        self.ui.note(&self.target_words());
+        let words = self.target_words();
+        // Without a source the command itself says so.
+        if !words.is_empty() {
+            self.ui.note(&words);
+        }
     }
 
     /// Have a change confirmed, as DESIGN 2 and the profile demand. Nothing was written before.
