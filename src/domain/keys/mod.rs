@@ -1,0 +1,6 @@
+//! Provider keys: what one is and how it is shown, and which master key opens a stored one.
+//!
+//! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
+
+pub mod ring;
+pub mod secret;
