@@ -2,5 +2,7 @@
 //!
 //! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
 
+pub mod provider;
 pub mod ring;
 pub mod secret;
+pub mod words;
