@@ -59,11 +59,6 @@ impl World {
         block_on(self.database.lines("SELECT to_jsonb(p)::text FROM llm_providers p ORDER BY id"))
     }
 
-    #[track_caller]
-    fn list(&self) -> Value {
-        self.line("keys list -o json").exits(0).json()
-    }
-
     /// A row that somebody else wrote.
     fn insert(&self, name: &str, kind: &str, token: Option<&str>) {
         let token = token.map_or("NULL".to_owned(), |token| format!("'{token}'"));

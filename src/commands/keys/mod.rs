@@ -1,12 +1,14 @@
 //! `llmhub keys`: the table of contents.
 
 mod entry;
+mod import;
 mod list;
 mod providers;
 mod remove;
 mod set;
 mod switch;
 mod target;
+mod write;
 
 use clap::Subcommand;
 
@@ -24,6 +26,7 @@ pub enum Keys {
     Remove(remove::Remove),
     Enable(switch::Enable),
     Disable(switch::Disable),
+    Import(import::Import),
     Providers(providers::Providers),
 }
 
@@ -35,6 +38,7 @@ impl Keys {
             Self::Remove(command) => command.run(app, globals).await,
             Self::Enable(command) => command.run(app, globals).await,
             Self::Disable(command) => command.run(app, globals).await,
+            Self::Import(command) => command.run(app, globals).await,
             Self::Providers(command) => command.run(app),
         }
     }
