@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod dotenv;
 pub mod flags;
 pub mod foreign_ledger;
+pub mod keys;
 pub mod lint;
 pub mod migrations;
 pub mod proof;
