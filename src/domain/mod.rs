@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod dotenv;
+pub mod fernet;
 pub mod flags;
 pub mod foreign_ledger;
 pub mod keys;

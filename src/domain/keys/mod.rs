@@ -1,7 +1,11 @@
-//! Keys of providers: what they are, what is asked about them, and what the answers mean.
+//! Provider keys: what one is and how it is shown, which master key opens a stored one, what a provider is asked about it, and
+//! what the answer means.
 //!
-//! No key is shown here, and none is told from another except by its fingerprint.
+//! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
 
 pub mod provider;
 pub mod question;
+pub mod ring;
+pub mod secret;
 pub mod verdict;
+pub mod words;
