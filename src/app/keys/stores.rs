@@ -83,5 +83,8 @@ impl App {
 }
 
 fn one_store() -> Error {
-    Error::Usage { message: "keys are kept in one place at a time".to_owned(), hint: "--via db, or --via hub".to_owned() }
+    Error::Usage {
+        message: "keys are kept in one place at a time".to_owned(),
+        hint: "--via db, or --via hub".to_owned(),
+    }
 }

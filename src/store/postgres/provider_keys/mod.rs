@@ -5,6 +5,7 @@
 
 mod columns;
 mod row;
+mod tested;
 mod write;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::store::{Source, StoreError};
 
 use self::columns::Columns;
 use self::row::Row;
+pub use self::tested::Tested;
 use self::write::Change;
 use super::pace::Pace;
 use super::session::Session;
@@ -74,9 +76,9 @@ impl PostgresKeys {
             .map_err(|error| StoreError::Local(format!("the system gives no random bytes: {error}")))?;
         // A clock before 1970 dates the token 1970: it opens all the same, and its age shows that the clock is wrong.
         let now = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.ring
-            .seal(new.key.expose().as_bytes(), now, iv)
-            .ok_or_else(|| StoreError::Credentials("there is no master key to seal with; nothing was written".to_owned()))
+        self.ring.seal(new.key.expose().as_bytes(), now, iv).ok_or_else(|| {
+            StoreError::Credentials("there is no master key to seal with; nothing was written".to_owned())
+        })
     }
 
     /// Whether the stored text is the key, under the current master key.
