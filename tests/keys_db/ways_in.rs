@@ -7,7 +7,7 @@ use rexpect::process::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 
 use super::{World, opened};
-use crate::support::cli::{PROVIDER_KEY, Run, words};
+use crate::support::cli::{PROVIDER_KEY, Run};
 
 #[track_caller]
 fn stored(world: &World, run: Run) {
@@ -106,9 +106,8 @@ fn terminal(world: &World, line: &str) -> PtySession {
 #[test]
 fn what_is_typed_at_the_prompt_is_not_shown() {
     let world = World::new();
-    let mut command = world.home.command(env!("CARGO_BIN_EXE_llmhub"), words(SET));
-    command.stdin(Stdio::inherit()).env("TERM", "xterm").env("NO_COLOR", "1");
-    let mut session = spawn_command(command, Some(20_000)).unwrap();
+    // The terminal of the tests shows nothing by itself, unless told to.
+    let mut session = terminal(&world, &format!("stty echo; llmhub {SET}"));
     session.exp_string("API key of OpenAI (not shown): ").unwrap();
     session.send_line(PROVIDER_KEY).unwrap();
     let text = session.exp_eof().unwrap();

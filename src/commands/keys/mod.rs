@@ -8,6 +8,7 @@ mod remove;
 mod set;
 mod switch;
 mod target;
+mod test;
 mod write;
 
 use clap::Subcommand;
@@ -23,6 +24,7 @@ use crate::error::Error;
 pub enum Keys {
     List(list::List),
     Set(set::Set),
+    Test(test::Test),
     Remove(remove::Remove),
     Enable(switch::Enable),
     Disable(switch::Disable),
@@ -35,6 +37,7 @@ impl Keys {
         match self {
             Self::List(command) => command.run(app, globals).await,
             Self::Set(command) => command.run(app, globals).await,
+            Self::Test(command) => command.run(app, globals).await,
             Self::Remove(command) => command.run(app, globals).await,
             Self::Enable(command) => command.run(app, globals).await,
             Self::Disable(command) => command.run(app, globals).await,

@@ -23,7 +23,7 @@ pub struct Set {
     /// The provider's type (llmhub keys providers), or the name of a row
     provider: String,
     /// The key was typed here by mistake; refused without repeating it
-    #[arg(hide = true, value_parser = secret, allow_hyphen_values = true)]
+    #[arg(hide = true, value_parser = secret)]
     stray: Vec<SecretString>,
     #[command(flatten)]
     entry: Entry,
