@@ -119,9 +119,8 @@ fn what_is_typed_at_the_prompt_is_not_shown() {
 #[test]
 fn ctrl_c_at_the_prompt_gives_the_terminal_its_echo_back() {
     let world = World::new();
-    let line = format!(
-        "trap : INT; stty -a | grep -o -e '-\\?echo ' ; llmhub {SET}; echo status $?; stty -a | grep -o -e '-\\?echo '; echo end"
-    );
+    let line =
+        format!("stty echo; trap : INT; llmhub {SET}; echo status $?; stty -a | grep -o -e '-\\?echo '; echo end");
     let mut session = terminal(&world, &line);
     session.exp_string("(not shown): ").unwrap();
     session.send_control('c').unwrap();

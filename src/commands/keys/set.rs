@@ -105,8 +105,8 @@ impl Set {
             dry_run: globals.dry_run,
         };
         if !no_verify {
-            let url = base_url.as_deref().or_else(|| place.base_url());
-            view.verified = Some(app.verify_key(place.provider, &key, url).await?);
+            let endpoint = place.endpoint(base_url.as_deref());
+            view.verified = Some(app.verify_key(place.provider, &key, endpoint).await?);
         }
         view.changed = !place.holds(&key, &ring, base_url.as_deref());
         if view.changed && !globals.dry_run {
