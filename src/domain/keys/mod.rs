@@ -1,0 +1,8 @@
+//! Provider keys: what one is and how it is shown, and which master key opens a stored one.
+//!
+//! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
+
+pub mod provider;
+pub mod ring;
+pub mod secret;
+pub mod words;
