@@ -62,7 +62,8 @@ impl App {
             let file = text.and_then(|text| {
                 Document::parse(text).map_err(|error| format!("{} cannot be read: {error}", path.value.display()))
             });
-            file.map_err(|why| notes.push(format!("{why}; which keys the hub takes from its environment is not known"))).ok()
+            file.map_err(|why| notes.push(format!("{why}; which keys the hub takes from its environment is not known")))
+                .ok()
         });
         let now = self.instant().as_second();
         let known: Vec<Known> = rows.into_iter().map(|row| know(row, ring, env_file.as_ref(), now)).collect();
@@ -89,7 +90,8 @@ fn know(row: StoredKey, ring: &KeyRing, env_file: Option<&Document>, now: i64) -
         Material::Hidden { .. } => (Some(OpenedBy::Current), None, None),
     };
     let variable = env_file.map(|file| {
-        let set = file.get(&env_variable(&row.name)).and_then(|entry| entry.text()).is_some_and(|text| !text.is_empty());
+        let set =
+            file.get(&env_variable(&row.name)).and_then(|entry| entry.text()).is_some_and(|text| !text.is_empty());
         if set { Effective::Environment } else { Effective::None }
     });
     let effective = match (&opened, row.source, &row.material) {

@@ -64,7 +64,12 @@ impl KeyRing {
             return Vec::new();
         }
         // The current key is there for what comes next.
-        self.ring.unused(seen).into_iter().filter(|name| self.current_name() != Some(*name)).map(str::to_owned).collect()
+        self.ring
+            .unused(seen)
+            .into_iter()
+            .filter(|name| self.current_name() != Some(*name))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn current_name(&self) -> Option<&str> {

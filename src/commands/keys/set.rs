@@ -156,8 +156,7 @@ impl Set {
             return Ok(Place { row: Some(row), name: row.name.clone(), provider });
         };
         let name = self.name.as_deref().unwrap_or(provider.display_name());
-        let named: Vec<&StoredKey> =
-            rows.iter().filter(|row| row.name.to_lowercase() == name.to_lowercase()).collect();
+        let named: Vec<&StoredKey> = rows.iter().filter(|row| row.name.to_lowercase() == name.to_lowercase()).collect();
         let row = match named.as_slice() {
             [] => None,
             [row] => Some(*row),
@@ -196,7 +195,13 @@ struct Write<'a> {
 
 impl Write<'_> {
     /// Ask if the profile demands it, store the key, and put into the view what was read back.
-    async fn run(&self, app: &App, reason: Option<&str>, store: &dyn KeyStore, view: &mut SetView) -> Result<(), Error> {
+    async fn run(
+        &self,
+        app: &App,
+        reason: Option<&str>,
+        store: &dyn KeyStore,
+        view: &mut SetView,
+    ) -> Result<(), Error> {
         let name = &self.place.name;
         let question = match &view.before {
             Some(before) => format!("replace the key {before} of {name}? There is no undo but to set it again."),

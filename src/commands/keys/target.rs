@@ -39,7 +39,8 @@ pub fn find<'a>(rows: &'a [StoredKey], word: &str) -> Result<Option<&'a StoredKe
             let names: Vec<String> = several.iter().map(|row| format!("`{}` ({})", row.name, row.id)).collect();
             Err(Error::Usage {
                 message: format!("`{word}` means {} providers: {}", several.len(), names.join(", ")),
-                hint: "give the name, as `llmhub keys list` shows it; two rows of one name must be cleared up first".to_owned(),
+                hint: "give the name, as `llmhub keys list` shows it; two rows of one name must be cleared up first"
+                    .to_owned(),
             })
         }
     }

@@ -12,31 +12,23 @@ use crate::domain::keys::provider::{KeyStatus, ProviderType, env_variable};
 use crate::store::StoreError;
 use crate::store::keys::{KeySource, Material, StoredKey};
 
-/// What the hub's test says of one row.
+/// What the hub's test says of one row's key.
 #[derive(Clone, Debug)]
 pub struct Tested {
-    /// The row that was asked for.
-    pub name: String,
-    /// What is known of its key.
-    pub verdict: Verdict,
+    /// What it says of the key; `unknown` where the hub cannot test it, or tested what may be another row: the notes say why.
+    pub status: KeyStatus,
+    /// The models found.
+    pub models: Option<u64>,
+    /// Milliseconds, by the hub's clock.
+    pub latency_ms: Option<u64>,
     /// What the operator should know, one sentence each: which row was tested, why there is no verdict.
     pub notes: Vec<String>,
 }
 
-/// The verdict on one row's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The hub made its test with this row's key.
-    Said {
-        /// What the test says of the key.
-        status: KeyStatus,
-        /// The models found.
-        models: Option<u64>,
-        /// Milliseconds, by the hub's clock.
-        latency: Option<u64>,
-    },
-    /// The hub cannot test it, or tested what may be another row; the notes say why.
-    None,
+impl Tested {
+    fn unknown(notes: Vec<String>) -> Self {
+        Self { status: KeyStatus::Unknown, models: None, latency_ms: None, notes }
+    }
 }
 
 impl HubKeys {
@@ -46,7 +38,7 @@ impl HubKeys {
     /// [`StoreError::RateLimited`] at the 11th test of a minute; [`StoreError::Unreachable`] without an answer, which leaves
     /// at most the recorded result of an earlier test changed.
     pub async fn test(&self, row: &StoredKey) -> Result<Tested, StoreError> {
-        let none = |why: String| Ok(Tested { name: row.name.clone(), verdict: Verdict::None, notes: vec![why] });
+        let none = |why: String| Ok(Tested::unknown(vec![why]));
         let Some(provider) = ProviderType::parse(&row.provider) else {
             return none(format!("the hub cannot test the type `{}`", row.provider));
         };
@@ -94,7 +86,7 @@ impl HubKeys {
                 notes.push(
                     "the row with the highest priority of this type has no key, so the hub tests none".to_owned(),
                 );
-                return Ok(Tested { name: row.name.clone(), verdict: Verdict::None, notes });
+                return Ok(Tested::unknown(notes));
             }
             _ => return Err(refusal(&address, &answer)),
         };
@@ -104,14 +96,12 @@ impl HubKeys {
         if provider == ProviderType::Openrouter && matches!(test, LiveTest::Passed { .. }) {
             notes.push("the hub asks OpenRouter for a public list, which says nothing of the key".to_owned());
         }
-        let (models, latency) = match &test {
-            LiveTest::Passed { models, latency } => (*models, *latency),
-            LiveTest::Failed(_) => (None, None),
-        };
-        let verdict = match rivals.as_slice() {
-            [] => Verdict::Said { status: test.status(provider), models, latency },
-            _ => Verdict::None,
-        };
-        Ok(Tested { name: row.name.clone(), verdict, notes })
+        Ok(match test {
+            _ if !rivals.is_empty() => Tested::unknown(notes),
+            LiveTest::Passed { models, latency } => {
+                Tested { status: test.status(provider), models, latency_ms: latency, notes }
+            }
+            LiveTest::Failed(_) => Tested { status: test.status(provider), ..Tested::unknown(notes) },
+        })
     }
 }

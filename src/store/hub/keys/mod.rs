@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use reqwest::Method;
 use secrecy::SecretString;
 
-pub use self::live_test::{Tested, Verdict};
+pub use self::live_test::Tested;
 use self::refusal::{reference, refusal};
 use self::wire::Listed;
 use super::connection::{Answer, CallError, Connection, Transport, WriteAuth, address};

@@ -192,7 +192,7 @@ fn notes(new: &NewKey<'_>, before: Option<&Listed>, after: &Listed, sent: &Sent)
     if !after.row.enabled {
         notes.push("the provider is switched off: the hub does not use it".to_owned());
     }
-    if wire::preview(new.key.expose()) == "***" {
+    if wire::preview(new.key.expose()) == wire::HIDDEN {
         notes.push(
             "a hub shows keys of up to 20 characters as `***`, as it does those that it cannot open: that it can open this one \
              is not proven"

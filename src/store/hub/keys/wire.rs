@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::store::keys::{KeySource, Material, StoredKey};
 
+/// The preview of a key that the hub cannot open, and of one of at most 20 characters.
+pub const HIDDEN: &str = "***";
+
 /// A row as the hub lists it.
 #[derive(Clone)]
 pub struct Listed {
@@ -134,7 +137,7 @@ fn listed(row: &Value) -> Option<Listed> {
     };
     let material = match text("key_preview") {
         Some(preview) => Material::Hidden { preview: checked(preview) },
-        None if source == Some(KeySource::Database) => Material::Hidden { preview: String::new() },
+        None if source == Some(KeySource::Database) => Material::Hidden { preview: HIDDEN.to_owned() },
         None => Material::Empty,
     };
     let moment = text("last_tested");
@@ -153,18 +156,18 @@ fn listed(row: &Value) -> Option<Listed> {
     Some(Listed { row: key, config, moment })
 }
 
-/// A preview of the two forms that the hub makes; anything else may be the key itself, and reads as nothing.
+/// A preview of the two forms that the hub makes; anything else may be the key itself, and reads as the one that says nothing.
 fn checked(preview: String) -> String {
     let shortened =
         preview.chars().count() == 14 && preview.chars().skip(7).take(3).all(|c| c == '.') && !preview.contains(' ');
-    if shortened || preview == "***" { preview } else { String::new() }
+    if shortened { preview } else { HIDDEN.to_owned() }
 }
 
 /// What the hub shows of a key that it can open.
 pub fn preview(key: &str) -> String {
     let length = key.chars().count();
     if length <= 20 {
-        return "***".to_owned();
+        return HIDDEN.to_owned();
     }
     let (first, last): (String, String) = (key.chars().take(7).collect(), key.chars().skip(length - 4).collect());
     format!("{first}...{last}")
@@ -201,9 +204,9 @@ mod tests {
         for (given, kept) in [
             ("sk-proj...ijkl", "sk-proj...ijkl"),
             ("***", "***"),
-            ("sk-the-whole-key-0123456789", ""),
-            ("fourteen-chars", ""),
-            ("", ""),
+            ("sk-the-whole-key-0123456789", "***"),
+            ("fourteen-chars", "***"),
+            ("", "***"),
         ] {
             let listed = one(json!({"id": "i", "name": "n", "provider_type": "openai", "key_preview": given}));
             assert_eq!(listed.row.material, Material::Hidden { preview: kept.to_owned() }, "{given}");
