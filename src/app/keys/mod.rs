@@ -9,5 +9,5 @@ mod verify;
 pub use self::entry::WayIn;
 pub use self::known::{Effective, Known};
 pub use self::ring::KeyRing;
-pub use crate::store::keys::{KeySource, KeyStore, Material, NewKey, SavedKey, StoredKey};
+pub use crate::store::keys::{KeyStore, Material, NewKey, StoredKey};
 pub use crate::store::postgres::Switch;
