@@ -110,6 +110,9 @@ impl Set {
         }
         view.changed = !place.holds(&key, &ring, base_url.as_deref());
         if view.changed && !globals.dry_run {
+            if store.source() == Source::Hub {
+                app.ui.warn("a hub never gives an old key back: what goes wrong there cannot be put back");
+            }
             app.authorise(question(&view), false, globals.reason.as_deref()).await?;
             let write = Write { place: &place, key: &key, base_url: base_url.as_deref(), ring: &ring };
             view.master_key = write.store(app, store.as_ref(), view.verified).await?;
