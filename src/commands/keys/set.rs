@@ -62,7 +62,8 @@ impl View for SetView {
     fn page(&self, page: &mut Page) {
         let made = if self.created { ", a new row" } else { "" };
         page.fact("provider", format!("{} ({}{made})", self.name, self.provider));
-        page.fact("key", format!("{} → {}", self.before.as_deref().unwrap_or("none that could be read"), self.after));
+        let unread = if self.created { "none" } else { "none that can be read" };
+        page.fact("key", format!("{} → {}", self.before.as_deref().unwrap_or(unread), self.after));
         match self.verified {
             Some(status) => page.fact("the provider says", status.word()),
             None => page.toned_fact("the provider says", Tone::Warn, "not asked"),
