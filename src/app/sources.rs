@@ -11,6 +11,7 @@ use crate::domain::flags::env_names::{EnvMapping, EnvNames};
 use crate::domain::flags::{FlagKey, FlagKeyError};
 use crate::error::Error;
 use crate::store::env_file::EnvFlags;
+use crate::store::hub::keys::{HubKeyOptions, HubKeys};
 use crate::store::hub::{HubFlags, HubOptions};
 use crate::store::postgres::{PostgresFlags, Target};
 use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source};
@@ -26,7 +27,7 @@ impl App {
     }
 
     /// The sources that were typed on the command line: they say where to act as plainly as `--via` does.
-    fn typed(&self) -> Vec<Source> {
+    pub(super) fn typed(&self) -> Vec<Source> {
         let config = self.config();
         let typed = |origin: Option<&Origin>| matches!(origin, Some(Origin::Flag(_)));
         [
@@ -114,8 +115,7 @@ impl App {
         let Some(addresses) = &config.hubs else {
             return Err(missing(self, Source::Hub));
         };
-        let session = config.session.as_ref().map(|session| self.credential(session, "session token")).transpose()?;
-        self.ui.redact(session.iter().map(ExposeSecret::expose_secret));
+        let session = self.session()?;
         let clear = |url: &&HubUrl| url.url().scheme() == "http" && !url.is_loopback();
         if let (Some(_), Some(url)) = (&session, addresses.value.iter().find(clear)) {
             return Err(Error::Refused {
@@ -136,6 +136,30 @@ impl App {
             write_timeout: self.options.timeout.map_or(WRITE, |timeout| WRITE.min(timeout)),
             clock: Self::now,
         }))
+    }
+
+    /// The provider keys of the hub, for an admin's session.
+    ///
+    /// # Errors
+    /// As [`App::hub`]; without a session [`Error::Store`].
+    pub fn hub_keys(&self) -> Result<HubKeys, Error> {
+        let Some(addresses) = &self.config().hubs else {
+            return Err(missing(self, Source::Hub));
+        };
+        Ok(HubKeys::new(HubKeyOptions {
+            addresses: addresses.value.clone(),
+            session: self.session()?,
+            ca_file: self.options.ca_file.clone(),
+            request_timeout: self.options.timeout,
+        })?)
+    }
+
+    /// The session token, which is never shown from here on.
+    fn session(&self) -> Result<Option<SecretString>, Error> {
+        let session = self.config().session.as_ref();
+        let session = session.map(|session| self.credential(session, "session token")).transpose()?;
+        self.ui.redact(session.iter().map(ExposeSecret::expose_secret));
+        Ok(session)
     }
 
     /// The env file.
@@ -228,7 +252,7 @@ impl App {
         Ok(Box::new(self.postgres().await?))
     }
 
-    fn only_database(&self, via: &[Source], operation: &str) -> Result<(), Error> {
+    pub(super) fn only_database(&self, via: &[Source], operation: &str) -> Result<(), Error> {
         let other = via.iter().find(|source| **source != Source::Db);
         let configured = self.configured();
         let without = (!configured.contains(&Source::Db)).then(|| configured.first()).flatten();
@@ -243,7 +267,7 @@ impl App {
     }
 }
 
-fn distinct(sources: &[Source]) -> Vec<Source> {
+pub(super) fn distinct(sources: &[Source]) -> Vec<Source> {
     let mut distinct = Vec::new();
     for source in sources {
         if !distinct.contains(source) {
@@ -253,7 +277,7 @@ fn distinct(sources: &[Source]) -> Vec<Source> {
     distinct
 }
 
-fn source(name: SourceName) -> Source {
+pub(super) fn source(name: SourceName) -> Source {
     match name {
         SourceName::Hub => Source::Hub,
         SourceName::Db => Source::Db,
@@ -261,6 +285,6 @@ fn source(name: SourceName) -> Source {
     }
 }
 
-fn missing(app: &App, source: Source) -> Error {
+pub(super) fn missing(app: &App, source: Source) -> Error {
     if app.configured().is_empty() { Error::NoSource } else { Error::SourceNotConfigured { wanted: source } }
 }

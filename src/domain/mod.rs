@@ -5,8 +5,10 @@
 
 pub mod adopt;
 pub mod dotenv;
+pub mod fernet;
 pub mod flags;
 pub mod foreign_ledger;
+pub mod keys;
 pub mod lint;
 pub mod migrations;
 pub mod proof;

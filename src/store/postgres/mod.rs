@@ -10,6 +10,7 @@ mod failure;
 mod flags;
 mod history;
 mod pace;
+mod provider_keys;
 mod row;
 mod session;
 mod settle;
@@ -18,6 +19,7 @@ mod users;
 
 pub use examine::DatabaseFacts;
 pub use flags::PostgresFlags;
+pub use provider_keys::{PostgresKeys, Switch, Switched, Tested};
 pub use target::Target;
 pub use users::{Identity, UserCount};
 
