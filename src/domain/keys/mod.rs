@@ -3,4 +3,5 @@
 //! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
 
 pub mod ring;
+pub mod rotation;
 pub mod secret;

@@ -10,6 +10,7 @@ mod failure;
 mod flags;
 mod history;
 mod pace;
+pub mod rotation;
 mod row;
 mod session;
 mod settle;
