@@ -88,6 +88,7 @@ fn start(arguments: Vec<OsString>) -> u8 {
     let ended = runtime.block_on(supervise(&app, &cli.globals, command.run(&app, &cli.globals)));
     // A prompt may still be waiting for a line that never comes.
     runtime.shutdown_background();
+    ui.show_typing();
     match (ended.outcome, ended.cut) {
         (Ok(answer), None) => answer.status(),
         // It came to its end before it heard: the result stands, but whoever pressed Ctrl-C is not told that all is well.

@@ -173,6 +173,11 @@ pub const CODES: &[Code] = &[
         meaning: "-y does not confirm a change on a protected profile: type its name, or give --confirm=NAME.",
     },
     Code {
+        word: "rolled_back",
+        status: 8,
+        meaning: "What was written did not read back as it should. What was there before was put back, and that was read back.",
+    },
+    Code {
         word: "not_confirmed",
         status: 9,
         meaning: "The answer was no, or there was nobody to ask. Nothing was written.",

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
 use super::StoreError;
 
 /// A file named on the command line is a list or a plan; a larger one is a mistake.
@@ -55,4 +58,43 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
         let _ = std::fs::remove_file(&temporary);
         fail(error)
     })
+}
+
+/// A secret is a line, and no key is longer than this.
+const SECRET_LIMIT: u64 = 64 * 1024;
+
+/// The text of a file that holds one secret, or of stdin for `-`. A file that others can read is refused.
+///
+/// # Errors
+/// [`StoreError::Credentials`] for a file that others can read; [`StoreError::Local`] for what cannot be read or is no text.
+pub fn read_secret(path: &Path) -> Result<SecretString, StoreError> {
+    let name = path.display();
+    let fail = |error: std::io::Error| StoreError::Local(format!("{name} cannot be read: {error}"));
+    let mut bytes = Zeroizing::new(Vec::new());
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(SECRET_LIMIT).read_to_end(&mut bytes).map_err(fail)?;
+    } else {
+        // Looked at through the open file, so that nobody can change which file it is in between.
+        let file = File::open(path).map_err(fail)?;
+        if readable_by_others(&file.metadata().map_err(fail)?) {
+            return Err(StoreError::Credentials(format!(
+                "{name} holds a secret and can be read by others; `chmod 600 {name}` closes it, then change the secret"
+            )));
+        }
+        file.take(SECRET_LIMIT).read_to_end(&mut bytes).map_err(fail)?;
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| StoreError::Local(format!("{name} holds no UTF-8 text")))?;
+    Ok(SecretString::from(text))
+}
+
+/// Whether group or others may read a plain file; a pipe of the shell (`<(…)`) is nobody else's.
+#[cfg(unix)]
+fn readable_by_others(found: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    found.is_file() && found.permissions().mode() & 0o044 != 0
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &std::fs::Metadata) -> bool {
+    false
 }

@@ -10,6 +10,7 @@ pub mod env_file;
 pub mod files;
 pub mod git;
 pub mod hub;
+pub mod keys;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;
@@ -117,6 +118,9 @@ pub enum StoreError {
     /// A write was sent and its fate is unknown.
     #[error("{0}")]
     OutcomeUnknown(String),
+    /// A write did not read back as it should, and what was there before was put back and read back.
+    #[error("{0}")]
+    RolledBack(String),
     /// It answered something that makes no sense, to a read.
     #[error("{0}")]
     Invalid(String),

@@ -99,6 +99,7 @@ pub struct Ui {
     err: Mutex<Box<dyn Write + Send>>,
     redactor: Mutex<Redactor>,
     transient: progress::Transient,
+    echo: terminal::Echo,
 }
 
 impl Ui {
@@ -117,6 +118,7 @@ impl Ui {
             out: Mutex::new(Box::new(stdout)),
             err: Mutex::new(Box::new(stderr)),
             redactor: Mutex::new(Redactor::default()),
+            echo: terminal::Echo::default(),
         }
     }
 

@@ -4,6 +4,10 @@
 //! terminals; otherwise the refusal names the option to give instead.
 
 use std::io::{self, BufRead, Write};
+use std::sync::Mutex;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 use super::{Tone, Ui, clean};
 
@@ -27,6 +31,9 @@ pub enum Refusal {
     /// There is nobody to ask.
     #[error("this needs a confirmation, and there is nobody to ask: give {0}")]
     NobodyToAsk(String),
+    /// A secret must be typed, and there is nobody to type it; the options that bring it.
+    #[error("the secret must be typed, and there is nobody to ask: give {0}")]
+    NobodyToType(String),
     /// `-y` is not enough on a protected profile.
     #[error("profile `{0}` is protected: -y does not confirm a change there")]
     Protected(String),
@@ -77,6 +84,30 @@ impl Ui {
         }
     }
 
+    /// Ask for a secret; nothing of what is typed is shown. `instead` are the options that bring it another way.
+    ///
+    /// # Errors
+    /// A [`Refusal`], also where the terminal cannot be told to hide it.
+    pub fn ask_hidden(&self, question: &str, instead: &str) -> Result<Zeroizing<String>, Refusal> {
+        if !self.may_ask() {
+            return Err(Refusal::NobodyToType(instead.to_owned()));
+        }
+        self.echo.hide().map_err(|_| Refusal::NobodyToType(instead.to_owned()))?;
+        let answer = self.ask(&format!("{} (not shown): ", clean(question))).map(Zeroizing::new);
+        self.show_typing();
+        // The line feed that was typed was not shown either.
+        self.write_err("\n");
+        match answer {
+            Some(answer) if !answer.is_empty() => Ok(answer),
+            _ => Err(Refusal::Declined("the input ended before anything was typed".to_owned())),
+        }
+    }
+
+    /// Show again what is typed, if it was hidden. Called at the end of every run: a prompt that a signal cut off cannot.
+    pub fn show_typing(&self) {
+        self.echo.restore();
+    }
+
     fn may_ask(&self) -> bool {
         self.interactive && !self.consent.no_input
     }
@@ -90,6 +121,30 @@ impl Ui {
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).ok()?;
         Some(answer)
+    }
+}
+
+/// The state of a terminal that hides what is typed, to be given back.
+#[derive(Default)]
+pub(super) struct Echo(Mutex<Option<Termios>>);
+
+impl Echo {
+    fn hide(&self) -> io::Result<()> {
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        // Kept before it is changed: a signal may come in between.
+        if let Ok(mut kept) = self.0.lock() {
+            *kept = Some(before);
+        }
+        Ok(tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?)
+    }
+
+    fn restore(&self) {
+        if let Some(before) = self.0.lock().ok().and_then(|mut kept| kept.take()) {
+            // A terminal that is gone needs no echo.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
 
+pub mod provider;
 pub mod ring;
 pub mod rotation;
 pub mod secret;
+pub mod words;

@@ -10,6 +10,7 @@ mod failure;
 mod flags;
 mod history;
 mod pace;
+mod provider_keys;
 pub mod rotation;
 mod row;
 mod session;
@@ -19,6 +20,7 @@ mod users;
 
 pub use examine::DatabaseFacts;
 pub use flags::PostgresFlags;
+pub use provider_keys::{PostgresKeys, Switch, Switched};
 pub use target::Target;
 pub use users::{Identity, UserCount};
 
