@@ -315,7 +315,9 @@ impl Error {
             Self::Unproven(_) => "--unproven with --reason, if you know better".to_owned(),
             Self::ReasonNeeded(_) => "--reason 'why this is right'".to_owned(),
             Self::Consent(ConsentRefusal::Declined(_)) => "nothing was written".to_owned(),
-            Self::Consent(ConsentRefusal::NobodyToAsk(option) | ConsentRefusal::NobodyToType(option)) => format!("run it at a terminal, or add {option}"),
+            Self::Consent(ConsentRefusal::NobodyToAsk(option) | ConsentRefusal::NobodyToType(option)) => {
+                format!("run it at a terminal, or add {option}")
+            }
             Self::Consent(ConsentRefusal::Protected(name)) => format!("--confirm={name}"),
             Self::Store(error) => store_hint(error),
             Self::TimedOut(Stage::NothingWritten) => "run it again, with a larger --timeout".to_owned(),
@@ -361,7 +363,9 @@ fn store_hint(error: &StoreError) -> String {
         StoreError::Unreachable(_) => "nothing was written, it is safe to run it again: llmhub doctor",
         StoreError::RateLimited(_) => "wait some minutes, then run it again",
         StoreError::OutcomeUnknown(_) => "look before you run it again: llmhub flags diff, llmhub db status",
-        StoreError::RolledBack(_) => "what was there before is there again; look before you run it again: llmhub keys list",
+        StoreError::RolledBack(_) => {
+            "what was there before is there again; look before you run it again: llmhub keys list"
+        }
         StoreError::Invalid(_) => "check that the address is a hub: llmhub doctor",
         StoreError::Refused(_) => "nothing was written; correct what the message names",
         StoreError::Local(_) => "check the path and its rights",

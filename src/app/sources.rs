@@ -228,7 +228,7 @@ impl App {
         Ok(Box::new(self.postgres().await?))
     }
 
-    fn only_database(&self, via: &[Source], operation: &str) -> Result<(), Error> {
+    pub(super) fn only_database(&self, via: &[Source], operation: &str) -> Result<(), Error> {
         let other = via.iter().find(|source| **source != Source::Db);
         let configured = self.configured();
         let without = (!configured.contains(&Source::Db)).then(|| configured.first()).flatten();

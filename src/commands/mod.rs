@@ -8,6 +8,7 @@ mod db;
 mod doctor;
 mod flags;
 mod help;
+mod keys;
 mod manual;
 mod profile;
 
@@ -232,6 +233,8 @@ pub enum Command {
     Flags(flags::Flags),
     #[command(subcommand)]
     Db(db::Db),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Profile(profile::Profile),
@@ -246,7 +249,7 @@ impl Command {
         match self {
             // `profile` reads the layers by itself: it is there to repair them.
             Self::Completions(_) | Self::Man(_) | Self::Help(_) | Self::Profile(_) => Configuration::Ignored,
-            Self::Flags(_) | Self::Db(_) | Self::Doctor(_) => Configuration::Needed,
+            Self::Flags(_) | Self::Db(_) | Self::Keys(_) | Self::Doctor(_) => Configuration::Needed,
         }
     }
 
@@ -255,6 +258,7 @@ impl Command {
         match self {
             Self::Flags(command) => command.run(app, globals).await,
             Self::Db(command) => command.run(app, globals).await,
+            Self::Keys(command) => command.run(app, globals).await,
             Self::Doctor(command) => command.run(app, globals).await,
             Self::Profile(command) => command.run(app, globals).await,
             Self::Completions(command) => command.run(app),

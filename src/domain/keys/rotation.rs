@@ -4,6 +4,7 @@
 //! whole rotation; a column of which no row opens belongs to somebody else and is left alone (craft.md 2.5, 2.6).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::domain::fernet::{MasterKey, Plain, sealed_at};
 
 /// The keys of one rotation.
 pub struct Rotor {
-    ring: Ring,
+    ring: Arc<Ring>,
     new: MasterKey,
 }
 
@@ -40,7 +41,7 @@ pub enum Renewal {
 
 impl Rotor {
     /// The keys that open, and the one that seals from now on.
-    pub fn new(ring: Ring, new: MasterKey) -> Self {
+    pub fn new(ring: Arc<Ring>, new: MasterKey) -> Self {
         Self { ring, new }
     }
 
@@ -261,7 +262,7 @@ mod tests {
 
     fn rotor() -> Rotor {
         let ring = Ring::new(vec![("OLD".to_owned(), key(OLD_KEY)), ("OLDER".to_owned(), key(OLDER_KEY))]);
-        Rotor::new(ring, key(NEW_KEY))
+        Rotor::new(Arc::new(ring), key(NEW_KEY))
     }
 
     #[test]
@@ -287,7 +288,7 @@ mod tests {
     fn what_no_key_opens_is_not_renewed() {
         let ring = Ring::new(vec![("OLD".to_owned(), key(OLD_KEY))]);
         let token = key(OLDER_KEY).seal(b"sk-1", 5, [1; 16]);
-        assert!(matches!(Rotor::new(ring, key(NEW_KEY)).renew(&token, [2; 16]), Renewal::Unopened));
+        assert!(matches!(Rotor::new(Arc::new(ring), key(NEW_KEY)).renew(&token, [2; 16]), Renewal::Unopened));
     }
 
     #[track_caller]

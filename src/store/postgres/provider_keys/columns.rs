@@ -50,7 +50,9 @@ impl Columns {
         }
         let columns = Self(columns);
         if columns.0.is_empty() {
-            return Err(StoreError::NoSchema(format!("{place} has no table llm_providers, where the hub keeps its keys")));
+            return Err(StoreError::NoSchema(format!(
+                "{place} has no table llm_providers, where the hub keeps its keys"
+            )));
         }
         for needed in ["id", "name", "type", "api_key_encrypted"] {
             if !columns.has(needed) {

@@ -74,9 +74,9 @@ impl PostgresKeys {
             .map_err(|error| StoreError::Local(format!("the system gives no random bytes: {error}")))?;
         // A clock before 1970 dates the token 1970: it opens all the same, and its age shows that the clock is wrong.
         let now = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.ring
-            .seal(new.key.expose().as_bytes(), now, iv)
-            .ok_or_else(|| StoreError::Credentials("there is no master key to seal with; nothing was written".to_owned()))
+        self.ring.seal(new.key.expose().as_bytes(), now, iv).ok_or_else(|| {
+            StoreError::Credentials("there is no master key to seal with; nothing was written".to_owned())
+        })
     }
 
     /// Whether the stored text is the key, under the current master key.

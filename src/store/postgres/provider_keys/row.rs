@@ -3,9 +3,9 @@
 //! The number of the transaction that wrote a row comes along: it tells our own write, garbled, from somebody else's.
 
 use serde_json::Value;
-use sqlx::types::Json;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 
 use crate::store::StoreError;
 use crate::store::keys::{KeySource, Material, StoredKey};

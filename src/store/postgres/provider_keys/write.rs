@@ -8,9 +8,9 @@ use crate::store::keys::{Material, StoredKey};
 use super::super::pace::Pace;
 use super::super::session::Session;
 use super::super::settle::settle;
+use super::PostgresKeys;
 use super::columns::Columns;
 use super::row::{self, Row};
-use super::PostgresKeys;
 
 /// What is changed.
 pub(super) enum Change<'a> {
@@ -52,9 +52,7 @@ impl Change<'_> {
         let word = |column: &str| row.json.get(column).and_then(|value| value.as_str());
         let source = |wanted: &str| row.json.get("api_key_source").is_none() || word("api_key_source") == Some(wanted);
         match self {
-            Self::Key { token, holds, .. } => {
-                row.token() == Some(token) && holds(row) && source("database")
-            }
+            Self::Key { token, holds, .. } => row.token() == Some(token) && holds(row) && source("database"),
             Self::Clear => row.token().is_none(),
             Self::Enabled(wanted) => row.json.get("enabled").and_then(|value| value.as_bool()) == Some(*wanted),
         }
@@ -178,7 +176,10 @@ async fn insert(
 ) -> Result<String, StoreError> {
     // Not every schema has a unique name: two of us must not make the row twice.
     session
-        .run(sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('llmhub provider ' || lower($1), 0))").bind(name))
+        .run(
+            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('llmhub provider ' || lower($1), 0))")
+                .bind(name),
+        )
         .await?;
     if !row::named(session, name).await?.is_empty() {
         return Err(StoreError::Conflict(format!(
@@ -270,7 +271,8 @@ async fn update(session: &mut Session, columns: &Columns, id: &str, change: &Cha
         }
         Change::Enabled(_) if !columns.has("enabled") => {
             return Err(StoreError::Refused(
-                "llm_providers has no column enabled here: a provider cannot be switched; nothing was written".to_owned(),
+                "llm_providers has no column enabled here: a provider cannot be switched; nothing was written"
+                    .to_owned(),
             ));
         }
         Change::Enabled(enabled) => drop(sql.push("enabled = ").push_bind(*enabled)),
@@ -284,7 +286,8 @@ async fn update(session: &mut Session, columns: &Columns, id: &str, change: &Cha
 fn remember_base_url(sql: &mut QueryBuilder<Postgres>, columns: &Columns, base_url: &str) -> Result<(), StoreError> {
     let Some(kind) = columns.kind("config") else {
         return Err(StoreError::Refused(
-            "llm_providers has no column config here, where the hub looks for a base URL; nothing was written".to_owned(),
+            "llm_providers has no column config here, where the hub looks for a base URL; nothing was written"
+                .to_owned(),
         ));
     };
     let config = "coalesce(nullif(config::text, ''), '{}')::jsonb";

@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::session::Session;
 use super::target::{Connections, Target};
 use crate::domain::keys::rotation::Renewal;
-use crate::store::{Stop, StoreError};
+use crate::store::StoreError;
 
 pub use self::discover::{Discovery, JsonHit, Kind, TokenColumn, TokenPlace};
 pub use self::journal::{Fingerprints, Journal, Open};
@@ -68,20 +68,20 @@ impl Rotations {
     /// Keep other rotations and `llmhub db` runs away.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] that names who works, after five seconds; [`StoreError::Stopped`].
-    pub async fn lock(&self, stop: &Stop) -> Result<RotationLock, StoreError> {
+    /// [`StoreError::Conflict`] that names who works, after five seconds.
+    pub async fn lock(&self) -> Result<RotationLock, StoreError> {
         if self.target.connections() == Connections::One {
             return Ok(RotationLock { _session: None });
         }
         let mut session = Session::open_as(&self.target, &format!("llmhub keys rotate {}", self.actor)).await?;
         session.begin_hold().await?;
         for key in LOCKS {
-            self.take(&mut session, key, stop).await?;
+            self.take(&mut session, key).await?;
         }
         Ok(RotationLock { _session: Some(session) })
     }
 
-    async fn take(&self, session: &mut Session, key: i64, stop: &Stop) -> Result<(), StoreError> {
+    async fn take(&self, session: &mut Session, key: i64) -> Result<(), StoreError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let row = session.row(sqlx::query("SELECT pg_try_advisory_xact_lock($1)").bind(key)).await?;
@@ -103,10 +103,7 @@ impl Rotations {
                     self.target
                 )));
             }
-            tokio::select! {
-                () = sleep(Duration::from_millis(100)) => {}
-                () = stop.asked() => return Err(StoreError::Stopped("nothing was written".to_owned())),
-            }
+            sleep(Duration::from_millis(100)).await;
         }
     }
 

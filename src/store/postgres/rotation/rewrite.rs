@@ -67,11 +67,7 @@ impl Rotations {
             .await?
             .and_then(|row| row.try_get(0).ok())
             .ok_or_else(|| StoreError::Invalid("the journal gave the rotation no number".to_owned()))?;
-        let query = sqlx::query(
-            "INSERT INTO llmhub.rotation_column (name, confirmed_by) SELECT name, $2 FROM unnest($1::text[]) AS name \
-             ON CONFLICT (name) DO NOTHING",
-        );
-        session.run(query.bind(outset.confirmed).bind(self.actor.as_str())).await?;
+        self.confirm(&mut session, outset.confirmed).await?;
         let rows = sweep(&mut session, rotation, places, renew, Keep::Pair).await?;
         step(&mut session, rotation, "apply", StepEnd::Done, &self.actor).await?;
         settle(session, &self.target, &transaction, "the rotation").await?.abandon().await;
@@ -85,11 +81,13 @@ impl Rotations {
     pub async fn sweep(
         &self,
         rotation: i64,
+        confirmed: &[String],
         places: &[TokenPlace],
         renew: &mut Renew<'_>,
     ) -> Result<Rewritten, StoreError> {
         let mut session = Session::open(&self.target).await?;
         let transaction = session.begin_write(Pace::Long).await?;
+        self.confirm(&mut session, confirmed).await?;
         let rows = sweep(&mut session, rotation, places, renew, Keep::Pair).await?;
         step(&mut session, rotation, "verify", StepEnd::Done, &self.actor).await?;
         settle(session, &self.target, &transaction, "the verification").await?.abandon().await;
@@ -126,6 +124,15 @@ impl Rotations {
         step(&mut session, rotation, "restore", StepEnd::Done, &self.actor).await?;
         settle(session, &self.target, &transaction, "the way back").await?.abandon().await;
         Ok(Rewritten { rotation, rows })
+    }
+
+    /// Remember the columns that the operator has confirmed, in the transaction that is open.
+    async fn confirm(&self, session: &mut Session, columns: &[String]) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO llmhub.rotation_column (name, confirmed_by) SELECT name, $2 FROM unnest($1::text[]) AS name \
+             ON CONFLICT (name) DO NOTHING",
+        );
+        session.run(query.bind(columns).bind(self.actor.as_str())).await
     }
 }
 

@@ -1,0 +1,5 @@
+//! Provider keys: the ring of master keys.
+
+mod ring;
+
+pub use self::ring::KeyRing;
