@@ -26,7 +26,7 @@ impl App {
     }
 
     /// The sources that were typed on the command line: they say where to act as plainly as `--via` does.
-    fn typed(&self) -> Vec<Source> {
+    pub(super) fn typed(&self) -> Vec<Source> {
         let config = self.config();
         let typed = |origin: Option<&Origin>| matches!(origin, Some(Origin::Flag(_)));
         [
@@ -243,7 +243,7 @@ impl App {
     }
 }
 
-fn distinct(sources: &[Source]) -> Vec<Source> {
+pub(super) fn distinct(sources: &[Source]) -> Vec<Source> {
     let mut distinct = Vec::new();
     for source in sources {
         if !distinct.contains(source) {
@@ -253,7 +253,7 @@ fn distinct(sources: &[Source]) -> Vec<Source> {
     distinct
 }
 
-fn source(name: SourceName) -> Source {
+pub(super) fn source(name: SourceName) -> Source {
     match name {
         SourceName::Hub => Source::Hub,
         SourceName::Db => Source::Db,
@@ -261,6 +261,6 @@ fn source(name: SourceName) -> Source {
     }
 }
 
-fn missing(app: &App, source: Source) -> Error {
+pub(super) fn missing(app: &App, source: Source) -> Error {
     if app.configured().is_empty() { Error::NoSource } else { Error::SourceNotConfigured { wanted: source } }
 }

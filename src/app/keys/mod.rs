@@ -1,5 +1,13 @@
-//! Provider keys: the ring of master keys.
+//! Provider keys: opening their stores, the ring of master keys, the ways in, and what is known of each row.
 
+mod entry;
+mod known;
 mod ring;
+mod stores;
+mod verify;
 
+pub use self::entry::WayIn;
+pub use self::known::{Effective, Known};
 pub use self::ring::KeyRing;
+pub use crate::store::keys::{KeyStore, Material, NewKey, StoredKey};
+pub use crate::store::postgres::Switch;

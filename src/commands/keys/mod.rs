@@ -1,6 +1,15 @@
 //! `llmhub keys`: the table of contents.
 
+mod entry;
+mod import;
+mod list;
+mod providers;
+mod remove;
 mod rotate;
+mod set;
+mod switch;
+mod target;
+mod write;
 
 use clap::Subcommand;
 
@@ -10,17 +19,28 @@ use crate::error::Error;
 
 /// API keys of providers: stored right, shown as fingerprints, never as themselves
 ///
-/// Example: llmhub keys rotate --new-key-env NEW_KEY --dry-run
+/// Example: llmhub keys list
 #[derive(Debug, Subcommand)]
 pub enum Keys {
-    Rotate(rotate::Rotate),
+    List(list::List),
+    Set(set::Set),
+    Remove(remove::Remove),
+    Enable(switch::Enable),
+    Disable(switch::Disable),
+    Import(import::Import),
+    Providers(providers::Providers),
 }
 
 impl Keys {
-    /// Run the chosen verb.
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         match self {
-            Self::Rotate(command) => command.run(app, globals).await,
+            Self::List(command) => command.run(app, globals).await,
+            Self::Set(command) => command.run(app, globals).await,
+            Self::Remove(command) => command.run(app, globals).await,
+            Self::Enable(command) => command.run(app, globals).await,
+            Self::Disable(command) => command.run(app, globals).await,
+            Self::Import(command) => command.run(app, globals).await,
+            Self::Providers(command) => command.run(app),
         }
     }
 }
