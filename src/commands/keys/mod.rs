@@ -28,6 +28,7 @@ pub enum Keys {
     Enable(switch::Enable),
     Disable(switch::Disable),
     Import(import::Import),
+    Rotate(rotate::Rotate),
     Providers(providers::Providers),
 }
 
@@ -40,6 +41,7 @@ impl Keys {
             Self::Enable(command) => command.run(app, globals).await,
             Self::Disable(command) => command.run(app, globals).await,
             Self::Import(command) => command.run(app, globals).await,
+            Self::Rotate(command) => command.run(app, globals).await,
             Self::Providers(command) => command.run(app),
         }
     }
