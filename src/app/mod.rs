@@ -16,6 +16,7 @@ mod names;
 mod progress;
 mod restart;
 mod rollback;
+mod rotate;
 mod sandbox;
 mod seeds;
 mod signals;
@@ -40,6 +41,7 @@ pub use self::keys::{
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
+pub use self::rotate::{NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
 pub use self::verify::VerifyWish;

@@ -120,6 +120,12 @@ impl MasterKey {
         digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The key as text, as a hub's environment holds it. The caller keeps it out of what is shown.
+    pub fn expose(&self) -> Zeroizing<String> {
+        let bytes = Zeroizing::new([*self.signing, *self.cipher].concat());
+        Zeroizing::new(encode(&bytes))
+    }
+
     fn mac(&self) -> Option<Hmac<Sha256>> {
         <Hmac<Sha256> as KeyInit>::new_from_slice(&*self.signing).ok()
     }
@@ -310,6 +316,7 @@ mod tests {
         let standard = MasterKey::parse(&KEY.replace('-', "+").replace('_', "/")).ok().unwrap();
         let safe = MasterKey::parse(KEY).ok().unwrap();
         assert!(standard == safe);
+        assert_eq!(standard.expose().as_str(), KEY);
         assert_eq!(standard.fingerprint(), safe.fingerprint());
         assert_eq!(safe.fingerprint().len(), 8);
         assert!(safe != MasterKey::parse("YTK9q5ncgzsYSAM_BnCGWwSuFWXkoT_aVJHxpbVPNzQ=").ok().unwrap());

@@ -5,6 +5,7 @@ mod import;
 mod list;
 mod providers;
 mod remove;
+mod rotate;
 mod set;
 mod switch;
 mod target;
@@ -29,6 +30,7 @@ pub enum Keys {
     Enable(switch::Enable),
     Disable(switch::Disable),
     Import(import::Import),
+    Rotate(rotate::Rotate),
     Providers(providers::Providers),
 }
 
@@ -42,6 +44,7 @@ impl Keys {
             Self::Enable(command) => command.run(app, globals).await,
             Self::Disable(command) => command.run(app, globals).await,
             Self::Import(command) => command.run(app, globals).await,
+            Self::Rotate(command) => command.run(app, globals).await,
             Self::Providers(command) => command.run(app),
         }
     }

@@ -7,6 +7,7 @@ pub mod import;
 pub mod provider;
 pub mod question;
 pub mod ring;
+pub mod rotation;
 pub mod secret;
 pub mod verdict;
 pub mod words;

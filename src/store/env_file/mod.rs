@@ -5,6 +5,7 @@
 
 mod lock;
 mod replace;
+mod variable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 
 use self::lock::Lock;
 use self::replace::{Original, resolve};
+pub use self::variable::EnvVariable;
 use super::{Depth, Edit, FlagStore, Note, Saved, Source, StoreError, Survey, Variant, pick};
 use crate::domain::dotenv::{Document, Doubt};
 use crate::domain::flags::env_names::{EnvMapping, ImportFails, RenderError};

@@ -11,6 +11,7 @@ mod flags;
 mod history;
 mod pace;
 mod provider_keys;
+pub mod rotation;
 mod row;
 mod session;
 mod settle;
