@@ -29,6 +29,7 @@ mod flags_input;
 mod flags_sources;
 mod hub_double;
 mod keys_db;
+mod keys_hub;
 mod output;
 mod postgres_apply;
 mod postgres_store;
