@@ -90,7 +90,7 @@ fn a_success_that_the_list_does_not_show_is_unknown() {
     assert_eq!(kind(&ended), "unknown", "{ended}");
     assert!(ended.to_string().contains("could not be read back"), "{ended}");
     let desk = Desk::new();
-    desk.hub.fail(When::always().method("GET").path(KEYS).from(2), Fault::Html502);
+    desk.hub.fail(When::always().method("GET").path(KEYS).from(3), Fault::Html502);
     assert_eq!(desk.set("openai").exits(11).code(), "outcome_unknown");
 }
 

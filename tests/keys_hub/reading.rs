@@ -66,18 +66,18 @@ fn who_may_not_see_keys_is_told_why() {
     }
     let desk = Desk::new();
     for (token, who) in [
-        ("viewer", Some(user(Some("viewer")))),
-        ("capital", Some(user(Some("Admin")))),
-        ("roleless", Some(user(None))),
-        ("nobody", None),
+        ("token-of-viewer", Some(user(Some("viewer")))),
+        ("token-of-capital", Some(user(Some("Admin")))),
+        ("token-of-roleless", Some(user(None))),
+        ("token-of-nobody", None),
     ] {
         desk.hub.install_session(token, who, None);
     }
-    case(&desk, "unknown", 3, "does not know the session");
-    case(&desk, "nobody", 3, "belongs to nobody");
-    case(&desk, "viewer", 7, "the role `admin`");
-    case(&desk, "capital", 7, "the role `admin`");
-    case(&desk, "roleless", 7, "the role `admin`");
+    case(&desk, "token-of-unknown", 3, "does not know the session");
+    case(&desk, "token-of-nobody", 3, "belongs to nobody");
+    case(&desk, "token-of-viewer", 7, "the role `admin`");
+    case(&desk, "token-of-capital", 7, "the role `admin`");
+    case(&desk, "token-of-roleless", 7, "the role `admin`");
     desk.keys("list").exits(0);
     assert_eq!(desk.hub.session_user(SESSION), Some(Some(user(Some("admin")))), "the admin is still logged in");
 }
@@ -100,7 +100,9 @@ fn every_answer_to_a_read_has_its_code() {
         let shown = format!("{fault:.60?}");
         desk.hub.fail(When::always().path(KEYS), fault);
         let done = desk.keys("list --timeout 3s").exits(status).within(Duration::from_secs(8));
-        assert_eq!(done.code(), code, "{shown}: {}", done.stdout);
+        // A request that hangs ends by its own limit or by the command's, whichever is first.
+        let hung = code == "timed_out" && done.code() == "unreachable";
+        assert!(hung || done.code() == code, "{shown}: {}", done.stdout);
         assert!(done.stdout.contains(says), "{shown}: {}", done.stdout);
     }
     let json =
