@@ -35,7 +35,9 @@ pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
-pub use self::keys::{Effective, KeyRing, KeyStore, Known, Material, NewKey, StoredKey, Switch, WayIn};
+pub use self::keys::{
+    Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn,
+};
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
 pub use self::signals::Heard;

@@ -1,12 +1,15 @@
 //! `llmhub keys`: the table of contents.
 
 mod entry;
+mod import;
 mod list;
 mod providers;
 mod remove;
 mod set;
 mod switch;
 mod target;
+mod test;
+mod write;
 
 use clap::Subcommand;
 
@@ -21,9 +24,11 @@ use crate::error::Error;
 pub enum Keys {
     List(list::List),
     Set(set::Set),
+    Test(test::Test),
     Remove(remove::Remove),
     Enable(switch::Enable),
     Disable(switch::Disable),
+    Import(import::Import),
     Providers(providers::Providers),
 }
 
@@ -32,9 +37,11 @@ impl Keys {
         match self {
             Self::List(command) => command.run(app, globals).await,
             Self::Set(command) => command.run(app, globals).await,
+            Self::Test(command) => command.run(app, globals).await,
             Self::Remove(command) => command.run(app, globals).await,
             Self::Enable(command) => command.run(app, globals).await,
             Self::Disable(command) => command.run(app, globals).await,
+            Self::Import(command) => command.run(app, globals).await,
             Self::Providers(command) => command.run(app),
         }
     }
