@@ -12,7 +12,7 @@ mod config;
 mod connection;
 mod evaluate;
 mod faults;
-mod http;
+pub mod http;
 mod python_json;
 mod random;
 mod routes;
@@ -20,7 +20,7 @@ mod sessions;
 mod stack;
 mod state;
 mod update;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
