@@ -1,20 +1,23 @@
 //! What the documents and the help texts tell an operator to type is typed here, against a prepared world.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::cli::Home;
+use crate::support::cli::{Home, MASTER_KEY, PROVIDER_KEY};
 use crate::support::hub::Hub;
 use crate::support::postgres::{Database, block_on};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Lines that cannot run here, by how they begin, and why.
-const NOT_RUN: [(&str, &str); 4] = [
+const NOT_RUN: [(&str, &str); 6] = [
     ("cargo run ", "builds the tool; the tests run the tool that was built"),
     ("scripts/test", "runs these tests"),
     ("export LLMHUB_DATABASE_URL=", "a placeholder; the world's own database takes its place"),
     ("export LLMHUB_HUB_URL=", "a placeholder; the world's own hub takes its place"),
+    ("export BYOK_ENCRYPTION_KEY=", "a placeholder; the tests' own master key takes its place"),
+    ("llmhub keys set openai ", "asks the provider itself, with a key that only an operator has"),
 ];
 
 /// A ledger of sqlx that holds the built-in migrations.
@@ -38,6 +41,12 @@ impl World {
         home.file("legacy/orders.sql", "CREATE TABLE orders (customer int REFERENCES customers (id));\n");
         home.file("legacy/make_customers_final.sql", "CREATE TABLE customers (id int PRIMARY KEY);\n");
         home.file("legacy/rollback/orders.sql", "DROP TABLE orders;\n");
+        let key = home.file("groq.key", format!("{PROVIDER_KEY}\n"));
+        let keys = home.file("keys.env", format!("MISTRAL_API_KEY={PROVIDER_KEY}\n"));
+        for file in [key, keys] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let home = home.variable("BYOK_ENCRYPTION_KEY", MASTER_KEY);
         home.file("users.txt", "ana@example.com\nben@example.com\n");
         for name in ["examples/flags.toml", "examples/ci-rollout.sh"] {
             home.file(name, std::fs::read(Path::new(ROOT).join(name)).unwrap());
@@ -108,7 +117,7 @@ fn every_command_of_the_readme_runs() {
     assert!(commands.len() > 20, "{commands:?}");
     for (heading, line) in &commands {
         let sources = match heading.as_str() {
-            "A database" | "Migrations" | "Adopting a folder" | "Coming from another tool" => "db",
+            "A database" | "Migrations" | "Provider keys" | "Adopting a folder" | "Coming from another tool" => "db",
             "A running hub" => "hub",
             "The hub's .env" => "",
             "Undo everything" => "hub db env",
@@ -300,7 +309,7 @@ fn every_hint_that_is_a_command_names_a_real_one() {
             .split(' ')
             .collect();
         let noun = words[0];
-        if !["flags", "db", "profile"].contains(&noun) {
+        if !["flags", "db", "keys", "profile"].contains(&noun) {
             continue;
         }
         let path = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");

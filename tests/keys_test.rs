@@ -6,13 +6,9 @@ use std::time::Duration;
 use llmhub::domain::fernet::MasterKey;
 use serde_json::{Value, json};
 
-use crate::support::cli::{Done, Home, Run};
+use crate::support::cli::{Done, Home, MASTER_KEY as MASTER, PROVIDER_KEY as KEY, Run};
 use crate::support::postgres::{Database, block_on};
 use crate::support::provider::{Provider, Reply};
-
-/// The key of these tests: it is searched for in all that a run says.
-const KEY: &str = "sk-CANARY-7c1e5a90b3d24f68aa03917be6d5c9QAA";
-const MASTER: &str = "CANARYmasterKeyOfAllTestsNeverShownAnywherc=";
 
 #[track_caller]
 fn done(run: Run) -> Done {
@@ -369,12 +365,16 @@ fn a_row_that_cannot_be_opened_is_a_no_and_is_not_sent_anywhere() {
 
 #[test]
 fn a_key_goes_to_an_address_of_the_database_only_after_somebody_agreed() {
-    let stored = Stored::new(&[("far", "custom", Some("http://llm.example.invalid/v1"))]);
+    let stored = Stored::new(&[
+        ("far", "custom", Some("https://llm.example.invalid/v1")),
+        ("clear", "custom", Some("http://llm.example.invalid")),
+    ]);
     let asked = done(stored.home.line("keys test far"));
     assert_eq!(asked.status, 9, "{}", asked.stderr);
     let agreed = done(stored.home.line("keys test far -y --timeout 5s")).says("far: unreachable");
     assert_eq!(agreed.status, 6, "{}", agreed.stderr);
-    // The hub does not read the address of other types either: this one would go to the provider itself.
+    let clear = done(stored.home.line("keys test clear -y")).says("in clear text");
+    assert_eq!(clear.status, 6, "{}", clear.stderr);
     let provider = Provider::start();
     let url = provider.at("x", "GET", "/v1/models", Reply::Json(200, json!({"data": []})));
     let typed = done(stored.home.run(["keys", "test", "far", "--base-url", &url]));

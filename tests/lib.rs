@@ -28,6 +28,7 @@ mod flags_hub;
 mod flags_input;
 mod flags_sources;
 mod hub_double;
+mod keys_db;
 mod keys_test;
 mod output;
 mod postgres_apply;

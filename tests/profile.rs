@@ -86,7 +86,7 @@ fn show_names_the_origin_of_each_value_and_the_nearer_one_wins() {
 
 #[test]
 fn show_masks_every_secret_in_every_form() {
-    let [token, password, _] = CANARIES;
+    let [token, password, ..] = CANARIES;
     for format in ["table", "json", "yaml", "markdown"] {
         let home = home()
             .variable("LLMHUB_DATABASE_URL", format!("postgres://ana:{password}@localhost/db"))

@@ -36,7 +36,7 @@ pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::keys::{
-    Effective, KeyRing, KeySource, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn,
+    Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn,
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};

@@ -60,10 +60,10 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
     })
 }
 
-/// A secret is a line, and no key is longer than this.
-const SECRET_LIMIT: u64 = 64 * 1024;
+/// A file of secrets is a line or a `.env`.
+const SECRET_LIMIT: u64 = 1024 * 1024;
 
-/// The text of a file that holds one secret, or of stdin for `-`. A file that others can read is refused.
+/// The text of a file that holds secrets, or of stdin for `-`. A file that others can read is refused.
 ///
 /// # Errors
 /// [`StoreError::Credentials`] for a file that others can read; [`StoreError::Local`] for what cannot be read or is no text.
@@ -72,7 +72,7 @@ pub fn read_secret(path: &Path) -> Result<SecretString, StoreError> {
     let fail = |error: std::io::Error| StoreError::Local(format!("{name} cannot be read: {error}"));
     let mut bytes = Zeroizing::new(Vec::new());
     if path == Path::new("-") {
-        std::io::stdin().lock().take(SECRET_LIMIT).read_to_end(&mut bytes).map_err(fail)?;
+        std::io::stdin().lock().take(SECRET_LIMIT + 1).read_to_end(&mut bytes).map_err(fail)?;
     } else {
         // Looked at through the open file, so that nobody can change which file it is in between.
         let file = File::open(path).map_err(fail)?;
@@ -81,7 +81,10 @@ pub fn read_secret(path: &Path) -> Result<SecretString, StoreError> {
                 "{name} holds a secret and can be read by others; `chmod 600 {name}` closes it, then change the secret"
             )));
         }
-        file.take(SECRET_LIMIT).read_to_end(&mut bytes).map_err(fail)?;
+        file.take(SECRET_LIMIT + 1).read_to_end(&mut bytes).map_err(fail)?;
+    }
+    if bytes.len() as u64 > SECRET_LIMIT {
+        return Err(StoreError::Refused(format!("{name} is larger than 1 MiB, which no file of secrets is")));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| StoreError::Local(format!("{name} holds no UTF-8 text")))?;
     Ok(SecretString::from(text))

@@ -13,7 +13,22 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Secrets of the tests: searched for in everything that a run leaves behind.
-pub const CANARIES: [&str; 3] = ["canary-session-5e55", "canary-password-9a55", super::postgres::CANARY_PASSWORD];
+pub const CANARIES: [&str; 7] = [
+    "canary-session-5e55",
+    "canary-password-9a55",
+    super::postgres::CANARY_PASSWORD,
+    // Both halves of the two below: half a key is half a secret.
+    "CANARY-7c1e5a90b3d2",
+    "4f68aa03917be6d5c",
+    "CANARYmasterKeyOfAllTe",
+    "stsNeverShownAnywher",
+];
+
+/// The provider's key of all tests. Its last four characters may be shown.
+pub const PROVIDER_KEY: &str = "sk-CANARY-7c1e5a90b3d24f68aa03917be6d5c9QAA";
+
+/// The master key of all tests.
+pub const MASTER_KEY: &str = "CANARYmasterKeyOfAllTestsNeverShownAnywherc=";
 
 /// How many rounds a campaign runs: the usual number, or the long one behind `scripts/test --all`.
 pub fn rounds(usual: u64, long: u64) -> u64 {

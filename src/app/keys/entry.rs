@@ -1,6 +1,6 @@
 //! The ways in which a provider's key reaches llmhub: never as an argument, which everybody on the machine can read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
@@ -39,12 +39,7 @@ impl App {
                 let typed = tokio::task::spawn_blocking(move || ui.ask_hidden(&question, INSTEAD)).await;
                 typed.map_err(|_| Error::Bug("the prompt died".to_owned()))??
             }
-            WayIn::File(path) => {
-                // Stdin may be a pipe that waits: signals must be heard meanwhile.
-                let read = tokio::task::spawn_blocking(move || files::read_secret(&path)).await;
-                let secret = read.map_err(|_| Error::Bug("the reader died".to_owned()))??;
-                Zeroizing::new(secret.expose_secret().to_owned())
-            }
+            WayIn::File(path) => self.secret_text(&path).await?,
             WayIn::Variable(name) => match self.environment().variable(&name)? {
                 Some(text) => Zeroizing::new(text.to_owned()),
                 None => {
@@ -67,5 +62,17 @@ impl App {
         })?;
         self.ui.redact([key.expose()]);
         Ok(key)
+    }
+
+    /// The text of a file of secrets that only its owner can read, or of stdin for `-`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] as [`files::read_secret`].
+    pub async fn secret_text(&self, path: &Path) -> Result<Zeroizing<String>, Error> {
+        let path = path.to_owned();
+        // Stdin may be a pipe that waits: signals must be heard meanwhile.
+        let read = tokio::task::spawn_blocking(move || files::read_secret(&path)).await;
+        let secret = read.map_err(|_| Error::Bug("the reader died".to_owned()))??;
+        Ok(Zeroizing::new(secret.expose_secret().to_owned()))
     }
 }

@@ -11,5 +11,6 @@ pub use self::entry::WayIn;
 pub use self::known::{Effective, Known};
 pub use self::ring::KeyRing;
 pub use self::test::KeyTest;
-pub use crate::store::keys::{KeySource, KeyStore, Material, NewKey, SavedKey, StoredKey};
+pub use self::verify::Endpoint;
+pub use crate::store::keys::{KeyStore, Material, NewKey, StoredKey};
 pub use crate::store::postgres::Switch;

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::KeyMaterial;
 use crate::domain::fernet::MasterKey;
 use crate::domain::keys::ring::{OpenedBy, Ring};
+use crate::domain::keys::secret::{ProviderKey, shown};
 use crate::error::Error;
 use crate::store::StoreError;
 use crate::store::files::read_secret;
@@ -49,12 +50,19 @@ impl KeyRing {
     /// Which key opens what is stored, and how the provider's key is shown; without the current key nothing is `current`.
     pub fn judge(&self, stored: Option<&str>) -> (OpenedBy, Option<String>) {
         let (opened, plain) = self.ring.open(stored);
-        let shown = plain.as_ref().and_then(|plain| plain.as_str()).map(crate::domain::keys::secret::shown);
+        let shown = plain.as_ref().and_then(|plain| plain.as_str()).map(shown);
         let first = || self.ring.current().map(|(name, _)| name.to_owned()).unwrap_or_default();
         match opened {
             OpenedBy::Current if self.current_fault.is_some() => (OpenedBy::Old(first()), shown),
             opened => (opened, shown),
         }
+    }
+
+    /// Whether a token is this very key, sealed with the current master key.
+    pub fn holds(&self, token: &str, key: &ProviderKey) -> bool {
+        let (opened, plain) = self.ring.open(Some(token));
+        let current = opened == OpenedBy::Current && self.current_fault.is_none();
+        current && plain.is_some_and(|plain| plain.as_bytes() == key.expose().as_bytes())
     }
 
     /// The names of the keys that opened nothing of this; keys that have nothing to open are not blamed.

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::test::is_loopback;
 use crate::app::{App, REQUEST};
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::domain::keys::secret::ProviderKey;
@@ -9,20 +10,46 @@ use crate::error::Error;
 use crate::store::StoreError;
 use crate::store::provider::{Asked, Providers};
 
+/// Where a key is tried out, and who said so.
+#[derive(Clone, Copy, Debug)]
+pub enum Endpoint<'a> {
+    /// At the provider's own address.
+    Own,
+    /// At an address that was typed.
+    Typed(&'a str),
+    /// At an address that stands in the row: whoever wrote it gets to see the key.
+    Stored(&'a str),
+}
+
 impl App {
-    /// Ask the provider about a key that is to be stored; `base_url` is the endpoint of a custom one. An answer that says
-    /// nothing of the key is told and does not stop.
+    /// Ask the provider about a key that is to be stored. An answer that says nothing of the key is told and does not stop.
     ///
     /// # Errors
     /// [`Error::Refused`] when the provider says no, or is not at that address; [`StoreError::Unreachable`] when it does not
-    /// answer; [`Error::Usage`] for an address that is none.
+    /// answer; [`Error::Usage`] for an address that is none; [`Error::Consent`] for one of a row that nobody confirmed.
     pub async fn verify_key(
         &self,
         kind: ProviderType,
         key: &ProviderKey,
-        base_url: Option<&str>,
+        endpoint: Endpoint<'_>,
     ) -> Result<KeyStatus, Error> {
-        let address = base_url.map(provider_address).transpose()?;
+        let address = match endpoint {
+            Endpoint::Own => None,
+            Endpoint::Typed(text) | Endpoint::Stored(text) => Some(provider_address(text)?),
+        };
+        if let Some(address) = address.as_ref().filter(|address| !is_loopback(address)) {
+            let host = address.host_str().unwrap_or_default();
+            if address.scheme() == "http" {
+                return Err(Error::Refused {
+                    message: format!("the key would travel to {host} in clear text; nothing was written"),
+                    hint: "give an https:// address, or a tunnel to a loopback one; --no-verify sends nothing"
+                        .to_owned(),
+                });
+            }
+            if matches!(endpoint, Endpoint::Stored(_)) {
+                self.ask(format!("the row says where this key is tried out; send it to {host}?")).await?;
+            }
+        }
         if let (ProviderType::Custom, None) = (kind, &address) {
             return Err(Error::Usage {
                 message: "a custom provider has no address to verify the key at; nothing was written".to_owned(),

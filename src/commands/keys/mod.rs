@@ -1,6 +1,7 @@
 //! `llmhub keys`: the table of contents.
 
 mod entry;
+mod import;
 mod list;
 mod providers;
 mod remove;
@@ -8,6 +9,7 @@ mod set;
 mod switch;
 mod target;
 mod test;
+mod write;
 
 use clap::Subcommand;
 
@@ -26,6 +28,7 @@ pub enum Keys {
     Remove(remove::Remove),
     Enable(switch::Enable),
     Disable(switch::Disable),
+    Import(import::Import),
     Providers(providers::Providers),
 }
 
@@ -38,6 +41,7 @@ impl Keys {
             Self::Remove(command) => command.run(app, globals).await,
             Self::Enable(command) => command.run(app, globals).await,
             Self::Disable(command) => command.run(app, globals).await,
+            Self::Import(command) => command.run(app, globals).await,
             Self::Providers(command) => command.run(app),
         }
     }

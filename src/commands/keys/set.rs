@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::entry::Entry;
 use super::target::{find, refuse_keys, settable, unknown};
-use crate::app::{Answer, App, KeyRing, KeyStore, Material, NewKey, Source, StoredKey};
+use super::write::{Place, Write};
+use crate::app::{Answer, App, Source, StoredKey};
 use crate::commands::{Globals, secret};
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::domain::keys::ring::OpenedBy;
-use crate::domain::keys::secret::{ProviderKey, shown};
-use crate::error::{Error, Stage};
+use crate::domain::keys::secret::shown;
+use crate::error::Error;
 use crate::ui::{Page, Tone, View};
 
 /// Store a provider's key: tested at the provider, sealed, read back; it is asked for, or comes by --stdin and the like
@@ -22,7 +23,7 @@ pub struct Set {
     /// The provider's type (llmhub keys providers), or the name of a row
     provider: String,
     /// The key was typed here by mistake; refused without repeating it
-    #[arg(hide = true, value_parser = secret, allow_hyphen_values = true)]
+    #[arg(hide = true, value_parser = secret)]
     stray: Vec<SecretString>,
     #[command(flatten)]
     entry: Entry,
@@ -77,13 +78,6 @@ impl View for SetView {
     }
 }
 
-/// What a command line means, given the rows that exist.
-struct Place<'a> {
-    row: Option<&'a StoredKey>,
-    name: String,
-    provider: ProviderType,
-}
-
 impl Set {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         self.refuse_strays(app)?;
@@ -111,13 +105,14 @@ impl Set {
             dry_run: globals.dry_run,
         };
         if !no_verify {
-            let url = base_url.as_deref().or_else(|| place.row.and_then(|row| row.base_url.as_deref()));
-            view.verified = Some(app.verify_key(place.provider, &key, url).await?);
+            let endpoint = place.endpoint(base_url.as_deref());
+            view.verified = Some(app.verify_key(place.provider, &key, endpoint).await?);
         }
-        view.changed = !already(&place, &key, &ring, base_url.as_deref());
+        view.changed = !place.holds(&key, &ring, base_url.as_deref());
         if view.changed && !globals.dry_run {
+            app.authorise(question(&view), false, globals.reason.as_deref()).await?;
             let write = Write { place: &place, key: &key, base_url: base_url.as_deref(), ring: &ring };
-            write.run(app, globals.reason.as_deref(), store.as_ref(), &mut view).await?;
+            view.master_key = write.store(app, store.as_ref(), view.verified).await?;
         }
         if place.row.is_some_and(|row| !row.enabled) {
             app.ui.note(&format!("the hub does not use it while it is off: llmhub keys enable '{}'", place.name));
@@ -174,53 +169,9 @@ impl Set {
     }
 }
 
-/// Whether the row holds this very key already, under the current master key.
-fn already(place: &Place<'_>, key: &ProviderKey, ring: &KeyRing, base_url: Option<&str>) -> bool {
-    let Some(row) = place.row else { return false };
-    let Material::Stored(token) = &row.material else { return false };
-    let (opened, plain) = ring.reading().open(Some(token));
-    opened == OpenedBy::Current
-        && plain.is_some_and(|plain| plain.as_bytes() == key.expose().as_bytes())
-        && row.provider == place.provider.word()
-        && base_url.is_none_or(|wanted| row.base_url.as_deref() == Some(wanted))
-}
-
-/// A key on its way to its row.
-struct Write<'a> {
-    place: &'a Place<'a>,
-    key: &'a ProviderKey,
-    base_url: Option<&'a str>,
-    ring: &'a KeyRing,
-}
-
-impl Write<'_> {
-    /// Ask if the profile demands it, store the key, and put into the view what was read back.
-    async fn run(
-        &self,
-        app: &App,
-        reason: Option<&str>,
-        store: &dyn KeyStore,
-        view: &mut SetView,
-    ) -> Result<(), Error> {
-        let name = &self.place.name;
-        let question = match &view.before {
-            Some(before) => format!("replace the key {before} of {name}? There is no undo but to set it again."),
-            None => format!("set the key of {name}?"),
-        };
-        app.authorise(question, false, reason).await?;
-        app.stage(Stage::Writing(store.source().to_string()));
-        let new = NewKey {
-            seen: self.place.row,
-            name,
-            provider: self.place.provider.word(),
-            key: self.key,
-            base_url: self.base_url,
-            tested: view.verified.and_then(KeyStatus::ok).map(|ok| if ok { "success" } else { "failed" }),
-        };
-        let saved = store.save(&new).await?;
-        app.stage(Stage::Written);
-        saved.notes.iter().for_each(|note| app.ui.warn(note));
-        view.master_key = app.know(vec![saved.after], self.ring).0.pop().and_then(|known| known.opened);
-        Ok(())
+fn question(view: &SetView) -> String {
+    match &view.before {
+        Some(before) => format!("replace the key {before} of {}? There is no undo but to set it again.", view.name),
+        None => format!("set the key of {}?", view.name),
     }
 }

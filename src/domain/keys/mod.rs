@@ -3,6 +3,7 @@
 //!
 //! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
 
+pub mod import;
 pub mod provider;
 pub mod question;
 pub mod ring;

@@ -29,13 +29,20 @@ const IDLE_READ: Duration = Duration::from_secs(10);
 pub struct Transport {
     ca_file: Option<PathBuf>,
     request: Duration,
+    idle: Duration,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
 }
 
 impl Transport {
     /// `request` bounds one request from connect to the last byte; `ca_file` is trusted beside the system's anchors.
     pub fn new(request: Duration, ca_file: Option<PathBuf>) -> Self {
-        Self { ca_file, request, tls: OnceLock::new() }
+        Self { ca_file, request, idle: IDLE_READ, tls: OnceLock::new() }
+    }
+
+    /// For requests to which the hub answers only after it has waited for somebody else: silence is bounded by the time limit
+    /// of the request alone.
+    pub fn patient(self) -> Self {
+        Self { idle: self.request, ..self }
     }
 
     /// A fresh connection to `base`; nothing is sent before the first request.
@@ -48,7 +55,7 @@ impl Transport {
             .pool_max_idle_per_host(1)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(self.request))
-            .read_timeout(IDLE_READ.min(self.request))
+            .read_timeout(self.idle.min(self.request))
             .timeout(self.request)
             .user_agent(concat!("llmhub/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(self.tls(base)?)
@@ -155,7 +162,8 @@ impl Connection {
         self.call(Method::PUT, segments, &[], auth, Some(body)).await
     }
 
-    async fn call(
+    /// One request, sent once.
+    pub async fn call(
         &mut self,
         method: Method,
         segments: &[&str],

@@ -215,7 +215,9 @@ async fn insert(
     }
     into.push(") VALUES (");
     let mut list = into.separated(", ");
-    values.into_iter().for_each(|value| drop(list.push_bind(value.to_owned())));
+    for value in values {
+        list.push_bind(value.to_owned());
+    }
     if columns.has("enabled") {
         list.push("true");
     }
