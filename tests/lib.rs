@@ -30,6 +30,7 @@ mod flags_sources;
 mod hub_double;
 mod keys_db;
 mod keys_hub;
+mod keys_test;
 mod output;
 mod postgres_apply;
 mod postgres_store;

@@ -142,3 +142,33 @@ fn a_test_without_a_whole_answer_is_unreachable() {
         assert!(matches!(&error, StoreError::Unreachable(_)), "{fault:?}: {error}");
     }
 }
+
+#[test]
+fn the_command_tests_through_the_hub_and_says_what_it_learned() {
+    let desk = desk("openai");
+    desk.hub.set_upstream("openai", Upstream::Models(3));
+    let done = desk.keys("test").exits(0).json();
+    assert_eq!(
+        done,
+        json!([{"name": "Row", "provider": "openai", "ok": true, "status": "valid", "latency_ms": 18, "models": 3}])
+    );
+    assert_eq!(desk.row("Row").test_status, Some("success"));
+    desk.hub.set_upstream("openai", Upstream::Status(401));
+    assert!(desk.keys("test openai").exits(6).stdout.contains("does not say why"));
+    desk.hub.set_pydantic(Pydantic::One);
+    assert_eq!(desk.keys("test openai").exits(1).json()[0]["status"], "invalid");
+    desk.keys("test openai --base-url http://127.0.0.1:1").exits(7);
+    desk.keys("test openai --dry-run").exits(7);
+}
+
+#[test]
+fn one_test_of_a_type_is_made_for_all_of_its_rows() {
+    let desk = desk("openai");
+    desk.hub.add_provider("Second", "openai", Some(PROVIDER_KEY), json!({}));
+    desk.hub.add_provider("Third", "groq", Some(PROVIDER_KEY), json!({}));
+    desk.hub.set_upstream("groq", Upstream::Models(2));
+    let rows = desk.keys("test").exits(10).json();
+    let words: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["status"].clone()).collect();
+    assert_eq!(words, ["unknown", "unknown", "valid"]);
+    assert_eq!(desk.hub.count("POST", TEST), 2);
+}
