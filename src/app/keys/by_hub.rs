@@ -17,12 +17,11 @@ impl App {
     pub async fn test_keys_by_hub(&self, rows: &[StoredKey]) -> Result<Vec<KeyTest>, Error> {
         let hub = self.hub_keys()?;
         let mut tests: Vec<KeyTest> = Vec::with_capacity(rows.len());
+        let mut limit: Option<KeyTest> = None;
         for (at, row) in rows.iter().enumerate() {
             // The hub tests by type: another row of the same type would be the same test, and count again.
             let same = tests.iter().find(|test| test.provider == row.provider).cloned();
-            let limited =
-                tests.last().filter(|test| test.status == KeyStatus::RateLimited && test.latency_ms.is_none());
-            if let Some(known) = same.or_else(|| limited.cloned()) {
+            if let Some(known) = same.or_else(|| limit.clone()) {
                 tests.push(KeyTest { name: row.name.clone(), provider: row.provider.clone(), ..known });
                 continue;
             }
@@ -31,10 +30,11 @@ impl App {
             self.ui.progress_end();
             tests.push(match tested {
                 Ok(tested) => told(row, tested),
-                Err(StoreError::RateLimited(why)) => KeyTest {
-                    status: KeyStatus::RateLimited,
-                    ..told(row, Tested { status: KeyStatus::Unknown, models: None, latency_ms: None, notes: vec![why] })
-                },
+                Err(StoreError::RateLimited(why)) => {
+                    let untested =
+                        Tested { status: KeyStatus::RateLimited, models: None, latency_ms: None, notes: vec![why] };
+                    limit.insert(told(row, untested)).clone()
+                }
                 Err(error) => return Err(error.into()),
             });
         }
