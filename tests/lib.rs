@@ -31,6 +31,8 @@ mod flags_sources;
 mod hub_double;
 mod keys_db;
 mod keys_rotate;
+mod keys_hub;
+mod keys_test;
 mod output;
 mod postgres_apply;
 mod postgres_store;

@@ -66,6 +66,12 @@ impl App {
                 hint: "--base-url https://HOST/v1".to_owned(),
             });
         }
+        if address.as_ref().is_some_and(is_in_clear) {
+            return Err(Error::Refused {
+                message: "the key would travel to that address in clear text; nothing was sent".to_owned(),
+                hint: "give an https:// address, or a tunnel to a loopback one".to_owned(),
+            });
+        }
         self.ui.progress(&format!("testing {name}"));
         let asked = self.providers().ask(kind, address.as_ref(), &key).await;
         self.ui.progress_end();
@@ -173,6 +179,9 @@ impl App {
                 Err(_) => return known("its base URL is no http or https address".to_owned(), false),
             },
         };
+        if address.as_ref().is_some_and(is_in_clear) {
+            return known("not asked: the key would travel to its address in clear text".to_owned(), false);
+        }
         Ok(Ok(Candidate { kind, address, key }))
     }
 
@@ -188,8 +197,7 @@ impl App {
             .zip(candidates)
             .filter_map(|(row, candidate)| {
                 let address = candidate.as_ref().ok()?.address.as_ref()?;
-                let clear = if address.scheme() == "http" { " in clear text" } else { "" };
-                (!is_loopback(address)).then(|| format!("{} to {}{clear}", row.name, address.host_str().unwrap_or("?")))
+                (!is_loopback(address)).then(|| format!("{} to {}", row.name, address.host_str().unwrap_or("?")))
             })
             .collect();
         if places.is_empty() {
@@ -254,6 +262,12 @@ impl KeyTest {
     }
 }
 
+/// Whether a key that is sent there could be read on the way (craft.md 1.5).
+fn is_in_clear(url: &Url) -> bool {
+    url.scheme() == "http" && !is_loopback(url)
+}
+
+/// Whether it is this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

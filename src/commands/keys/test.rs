@@ -14,7 +14,8 @@ use crate::ui::{Page, Tone, View};
 /// Ask the providers whether the stored keys are alive, all at once; no tokens are spent
 ///
 /// Without a name: the keys of all providers that are on. The results are recorded in the rows. Exit 1 when a provider says
-/// no, or when no master key opens a stored key; 10 when some did not say; 6 when none did.
+/// no, or when no master key opens a stored key; 10 when some did not say; 6 when none did. Over HTTP the hub itself tests,
+/// one row of a type, and often does not say why a test failed.
 ///
 /// Example: llmhub keys test openai
 #[derive(Debug, Args)]
@@ -152,6 +153,15 @@ async fn stored(
     }
     if names.is_empty() {
         chosen = rows.into_iter().filter(|row| row.material != Material::Empty && (all || row.enabled)).collect();
+    }
+    if store.source() == Source::Hub {
+        if base_url.is_some() || globals.dry_run {
+            return Err(Error::Unsupported {
+                message: "the hub tests a key at the address that it knows, and records the result".to_owned(),
+                hint: "without --base-url and --dry-run, or with --via db".to_owned(),
+            });
+        }
+        return app.test_keys_by_hub(&chosen).await;
     }
     let tests = app.test_stored_keys(&chosen, &ring, base_url).await?;
     if store.source() == Source::Db && !globals.dry_run {

@@ -95,7 +95,11 @@ impl Providers {
         let first = read(send(client, base, question.check, key).await?);
         match question.otherwise {
             Some(call) if first.status == KeyStatus::WrongEndpoint => {
-                let second = read(send(client, base, call, key).await?);
+                // An Ollama's own list stands beside `/v1`, not below it.
+                let mut beside = base.clone();
+                let path = base.path().trim_end_matches('/');
+                beside.set_path(path.strip_suffix("/v1").unwrap_or(path));
+                let second = read(send(client, &beside, call, key).await?);
                 // What is not there either says nothing more.
                 Ok(if second.status == KeyStatus::Valid { second } else { first })
             }

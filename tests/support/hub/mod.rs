@@ -12,7 +12,7 @@ mod config;
 mod connection;
 mod evaluate;
 mod faults;
-mod http;
+pub mod http;
 mod keys;
 mod providers;
 mod python_json;
@@ -22,7 +22,7 @@ mod sessions;
 mod stack;
 mod state;
 mod update;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
