@@ -11,6 +11,7 @@ pub mod files;
 pub mod git;
 pub mod hub;
 pub mod keys;
+pub mod leaks;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;

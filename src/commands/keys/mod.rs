@@ -1,5 +1,6 @@
 //! `llmhub keys`: the table of contents.
 
+mod audit;
 mod entry;
 mod import;
 mod list;
@@ -29,6 +30,7 @@ pub enum Keys {
     Disable(switch::Disable),
     Import(import::Import),
     Providers(providers::Providers),
+    Audit(audit::Audit),
 }
 
 impl Keys {
@@ -41,6 +43,7 @@ impl Keys {
             Self::Disable(command) => command.run(app, globals).await,
             Self::Import(command) => command.run(app, globals).await,
             Self::Providers(command) => command.run(app),
+            Self::Audit(command) => command.run(app, globals).await,
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
 
+pub mod audit;
 pub mod import;
+pub mod leak;
 pub mod provider;
 pub mod ring;
 pub mod rotation;
