@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use clap::{CommandFactory, Parser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,10 +41,17 @@ use crate::ui::{ColorEnv, Format, Settings, Ui};
 /// A panic is a defect: it becomes status 70 and says where, never what, because a message may hold a secret.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    std::panic::set_hook(Box::new(|_| {}));
+    let place = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&place);
+    std::panic::set_hook(Box::new(move |panic| {
+        if let (Some(at), Ok(mut place)) = (panic.location(), seen.lock()) {
+            *place = format!(" at {}:{}", at.file(), at.line());
+        }
+    }));
     catch_unwind(AssertUnwindSafe(|| start(arguments))).unwrap_or_else(|_| {
         let ui = Ui::new(Settings::default());
-        fail(&ui, &Error::Bug("a panic; run it with -vv for a trace".to_owned()))
+        let place = place.lock().map(|place| place.clone()).unwrap_or_default();
+        fail(&ui, &Error::Bug(format!("a panic{place}")))
     })
 }
 

@@ -415,6 +415,56 @@ fn nothing_usable_and_no_database_have_statuses_of_their_own() {
 }
 
 #[test]
+fn a_folder_of_which_nothing_runs_gets_no_manifest_that_would_pass_everywhere() {
+    let (_database, home) = world(&[("a.sql", "this is no SQL;"), ("b.sql", "CREATE VIEW v AS SELECT * FROM gone;")]);
+    let adopted = adopt(&home, "", 1);
+    assert_eq!((adopted.state.as_str(), adopted.ups().len(), adopted.problems.len()), ("nothing_ran", 0, 2));
+    let done = home.line("db adopt m --replace").exits(1).prints("nothing was written");
+    assert!(!done.stdout.contains("every entry ran"), "{}", done.stdout);
+    assert_eq!(manifest(&home), None);
+}
+
+#[test]
+fn an_option_that_would_mean_nothing_is_a_usage_error() {
+    let home = Home::new();
+    home.file("m/a.sql", "CREATE TABLE a ();");
+    for options in ["--table x", "--revisions x", "--unproven", "--dir x"] {
+        home.line(&format!("db adopt m {options}")).exits(2);
+        home.line(&format!("db adopt {options}")).exits(2);
+    }
+    home.line("db adopt --from sqlx --statement-timeout 5s").exits(2).says("--statement-timeout");
+    let done = home.line("db adopt m").exits(3);
+    assert!(!done.stderr.contains("note"), "no source, nothing to announce: {}", done.stderr);
+}
+
+#[test]
+fn a_name_with_control_characters_is_listed_to_the_last_of_them() {
+    let (_database, home) = world(&[("a\u{1b}[2J\n\".sql", "CREATE TABLE a ();"), ("b\u{7}.sql", "SELECT 1/0;")]);
+    assert_eq!(adopt(&home, "", 1).ups(), ["a\u{1b}[2J\n\".sql"]);
+    assert!(manifest(&home).unwrap().lines().all(|line| !line.contains(char::is_control)));
+    home.line("db apply --dir m").exits(0);
+}
+
+#[test]
+fn what_a_file_needs_is_the_file_that_ran_and_not_one_that_would_have_been_first() {
+    let (_database, home) = world(&[
+        ("1_other_shape.sql", "CREATE TABLE IF NOT EXISTS users (tenant int); CREATE INDEX ON users (missing);"),
+        ("2_orders.sql", "CREATE TABLE orders (buyer int REFERENCES users (id));"),
+        ("users.sql", "CREATE TABLE users (id int PRIMARY KEY);"),
+        ("grants.sql", "GRANT SELECT ON users TO llmhub_nobody;"),
+        ("slow.sql", "SELECT pg_sleep(60);"),
+    ]);
+    let adopted = adopt(&home, "--statement-timeout 500ms", 1);
+    assert_eq!(adopted.ups(), ["users.sql", "2_orders.sql"]);
+    assert_eq!(adopted.migrations[1].needs, ["0001"]);
+    // A role is no object that a file could make.
+    let problem = adopted.problem("grants.sql");
+    assert_eq!(problem, "never_runs 1:1 role \"llmhub_nobody\" does not exist (42704)");
+    let problem = adopted.problem("slow.sql");
+    assert!(problem.ends_with("(57014); a longer --statement-timeout may let it run"), "{problem}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_told_and_stays_as_it_is() {
     let (_database, home) = world(&[("a.sql", "CREATE TABLE t (id int);")]);
     let folder = home.path().join("m");

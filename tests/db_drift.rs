@@ -110,3 +110,15 @@ async fn another_major_is_never_called_no_drift() {
         .await;
     assert_eq!(case.drift(5)["error"]["code"], "conflict");
 }
+
+#[tokio::test]
+async fn a_statement_that_cannot_be_shown_whole_says_where_it_is_whole() {
+    let case = Case::new();
+    case.line("db apply --dir m").exits(0);
+    case.database.sql("CREATE TABLE \"e\u{1b}[2Jvil\" (id int)").await;
+    let done = case.line("db drift").exits(1).prints("DROP TABLE public.\"e[2Jvil\";");
+    done.prints("it would name something else; take it from -o json");
+    let document = case.drift(1);
+    case.database.sql(document["drift"][0]["undo"][0].as_str().unwrap()).await;
+    assert!(!case.line("db drift").exits(0).stdout.contains("take it from"));
+}

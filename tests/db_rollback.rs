@@ -1,5 +1,7 @@
 //! `db rollback` through the real binary: proven or refused, losses shown, only the newest, with or without the files.
 
+mod beside;
+
 use serde_json::Value;
 
 use crate::support::cli::{Done, Home, Run};

@@ -42,7 +42,10 @@ impl World {
         home.file("legacy/make_customers_final.sql", "CREATE TABLE customers (id int PRIMARY KEY);\n");
         home.file("legacy/rollback/orders.sql", "DROP TABLE orders;\n");
         let key = home.file("groq.key", format!("{PROVIDER_KEY}\n"));
-        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let keys = home.file("keys.env", format!("MISTRAL_API_KEY={PROVIDER_KEY}\n"));
+        for file in [key, keys] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
         let home = home.variable("BYOK_ENCRYPTION_KEY", MASTER_KEY);
         home.file("users.txt", "ana@example.com\nben@example.com\n");
         for name in ["examples/flags.toml", "examples/ci-rollout.sh"] {

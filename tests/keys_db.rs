@@ -326,3 +326,91 @@ fn a_thousand_rows_are_listed_at_once() {
     assert_eq!(done.json().as_array().unwrap().len(), 1000);
     assert!(done.took < std::time::Duration::from_secs(5), "{:?}", done.took);
 }
+
+/// A provider on loopback that answers every request with this.
+fn provider(status: &'static str, body: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (heard, requests) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            heard.send(head.join("\n")).ok();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).ok();
+        }
+    });
+    (url, requests)
+}
+
+#[test]
+fn a_key_is_verified_then_stored_and_a_no_stores_nothing() {
+    let world = World::new();
+    let set = |url: &str| world.line(&format!("keys set custom --from-env NEW_KEY --base-url {url} -o json"));
+    let (dead, _) = provider("401 Unauthorized", r#"{"error":{"code":"invalid_api_key"}}"#);
+    assert_eq!(set(&dead).exits(7).says("invalid").code(), "refused");
+    assert_eq!(set("http://127.0.0.1:1").exits(6).says("does not answer").code(), "unreachable");
+    assert_eq!(set("http://provider.example.com").exits(7).says("in clear text").code(), "refused");
+    world.line("keys set custom --from-env NEW_KEY").exits(2).says("--base-url");
+    assert_eq!(world.table(), [""; 0]);
+    let (alive, requests) = provider("200 OK", r#"{"object":"list","data":[{"id":"a"}]}"#);
+    let done = set(&alive).exits(0).json();
+    assert_eq!((&done["verified"], &done["created"]), (&json!("valid"), &json!(true)));
+    assert!(requests.recv().unwrap().contains(PROVIDER_KEY));
+    let row = world.row("Custom Endpoint");
+    assert_eq!((&row["api_key_test_status"], &row["config"]), (&json!("success"), &json!({"base_url": alive})));
+    assert!(row["api_key_last_tested"].is_string());
+}
+
+#[test]
+fn an_import_shows_names_first_and_stores_what_is_new_or_differs() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.insert("Platform-Groq", "groq", Some(&seal(MASTER_KEY, PROVIDER_KEY, 1)));
+    world.insert("Cohere", "cohere", Some(&seal(MASTER_KEY, "cohere-0123456789abcdefgh", 1)));
+    let text = format!(
+        "# keys\nOPENAI_API_KEY=sk-fresh-0123456789abcdef\nPLATFORM_GROQ_API_KEY={PROVIDER_KEY}\n\
+         COHERE_API_KEY=cohere-9876543210zyxwvuts\nMISTRAL_API_KEY=your-mistral-key\n\
+         TOGETHER_API_KEY=cohere-9876543210zyxwvuts\nANTHROPIC_API_KEY='sk ant'\nSTRIPE_API_KEY=sk_live_0123\n"
+    );
+    let file = world.home.file(".env.keys", &text);
+    world.line("keys import .env.keys --no-verify").exits(3).says("chmod 600");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let before = world.table();
+    let plan =
+        world.line("keys import .env.keys --no-verify --dry-run -o json").exits(0).says("`STRIPE_API_KEY` means no");
+    let states = |done: &Value| -> Vec<(String, String, bool)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let keys = done["keys"].as_array().unwrap();
+        keys.iter().map(|key| (text(&key["name"]), text(&key["state"]), key["stored"].as_bool().unwrap())).collect()
+    };
+    let expected = |stored: bool| {
+        [
+            ("OpenAI", "new", stored),
+            ("Platform-Groq", "same", false),
+            ("Cohere", "differs", stored),
+            ("Mistral AI", "placeholder", false),
+            ("Together AI", "duplicate", false),
+            ("Anthropic", "not_a_key", false),
+        ]
+        .map(|(name, state, stored)| (name.to_owned(), state.to_owned(), stored))
+    };
+    assert_eq!(states(&plan.json()), expected(false));
+    world.line("keys import .env.keys --no-verify").exits(9);
+    assert_eq!(world.table(), before);
+    let done =
+        world.line("keys import .env.keys --no-verify -y -o json").exits(0).says("the file was left as it is").json();
+    assert_eq!(states(&done), expected(true));
+    assert_eq!(
+        opened(world.row("Cohere")["api_key_encrypted"].as_str().unwrap()).unwrap(),
+        "cohere-9876543210zyxwvuts"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    world.line("keys import - -o json").stdin("{\"openai\": 1}").exits(7).says("is no text");
+}

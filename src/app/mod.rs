@@ -36,7 +36,9 @@ pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
-pub use self::keys::{Effective, KeyRing, KeyStore, Known, Material, NewKey, StoredKey, Switch, WayIn};
+pub use self::keys::{
+    Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn,
+};
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
 pub use self::rotate::{NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
@@ -312,7 +314,11 @@ impl App {
 
     /// The first line of every change: where it goes.
     pub fn announce(&self) {
-        self.ui.note(&self.target_words());
+        let words = self.target_words();
+        // Without a source the command itself says so.
+        if !words.is_empty() {
+            self.ui.note(&words);
+        }
     }
 
     /// Have a change confirmed, as DESIGN 2 and the profile demand. Nothing was written before.

@@ -2,6 +2,10 @@
 //!
 //! All of it is found out before anybody is asked, by a proof that was kept or on a scratch database beside the live one. The down itself never runs on the
 //! live database for a look.
+//!
+//! Where live holds more than the migrations made, the rehearsal on a copy is held against two that never were a dump: the one on
+//! a replay, and the run itself, since live prints what was written. Both are compared at [`Level::Restored`], or parentheses
+//! would stop a rollback. What the migrations make is still proven to the letter, on the replay.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -192,7 +196,7 @@ impl App {
         }
         let schema = Schema::Dump { archive: &archive, restore: &tools };
         let copied = database::rehearse(target, schema, &rehearsed).await?;
-        Ok(Found::new(copied, Level::LogicalWithoutOwners, replayed.ok()))
+        Ok(Found::new(copied, Level::Restored, replayed.ok()))
     }
 
     /// Undo what was foreseen.

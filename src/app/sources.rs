@@ -11,6 +11,7 @@ use crate::domain::flags::env_names::{EnvMapping, EnvNames};
 use crate::domain::flags::{FlagKey, FlagKeyError};
 use crate::error::Error;
 use crate::store::env_file::EnvFlags;
+use crate::store::hub::keys::{HubKeyOptions, HubKeys};
 use crate::store::hub::{HubFlags, HubOptions};
 use crate::store::postgres::{PostgresFlags, Target};
 use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source};
@@ -114,8 +115,7 @@ impl App {
         let Some(addresses) = &config.hubs else {
             return Err(missing(self, Source::Hub));
         };
-        let session = config.session.as_ref().map(|session| self.credential(session, "session token")).transpose()?;
-        self.ui.redact(session.iter().map(ExposeSecret::expose_secret));
+        let session = self.session()?;
         let clear = |url: &&HubUrl| url.url().scheme() == "http" && !url.is_loopback();
         if let (Some(_), Some(url)) = (&session, addresses.value.iter().find(clear)) {
             return Err(Error::Refused {
@@ -136,6 +136,30 @@ impl App {
             write_timeout: self.options.timeout.map_or(WRITE, |timeout| WRITE.min(timeout)),
             clock: Self::now,
         }))
+    }
+
+    /// The provider keys of the hub, for an admin's session.
+    ///
+    /// # Errors
+    /// As [`App::hub`]; without a session [`Error::Store`].
+    pub fn hub_keys(&self) -> Result<HubKeys, Error> {
+        let Some(addresses) = &self.config().hubs else {
+            return Err(missing(self, Source::Hub));
+        };
+        Ok(HubKeys::new(HubKeyOptions {
+            addresses: addresses.value.clone(),
+            session: self.session()?,
+            ca_file: self.options.ca_file.clone(),
+            request_timeout: self.options.timeout,
+        })?)
+    }
+
+    /// The session token, which is never shown from here on.
+    fn session(&self) -> Result<Option<SecretString>, Error> {
+        let session = self.config().session.as_ref();
+        let session = session.map(|session| self.credential(session, "session token")).transpose()?;
+        self.ui.redact(session.iter().map(ExposeSecret::expose_secret));
+        Ok(session)
     }
 
     /// The env file.

@@ -9,12 +9,14 @@ pub mod database;
 pub mod env_file;
 pub mod files;
 pub mod git;
+mod http;
 pub mod hub;
 pub mod keys;
 pub mod leaks;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;
+pub mod provider;
 pub mod revision_files;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

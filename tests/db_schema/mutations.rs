@@ -73,6 +73,7 @@ pub const MUTATIONS: &[(&str, &str, &str)] = &[
     ("COMMENT ON COLUMN pair.a IS 'it''s'", "COMMENT ON COLUMN pair.a IS NULL", "type public.pair"),
     ("CREATE TYPE hue AS ENUM ('a', 'b')", "DROP TYPE hue", "enum public.hue"),
     ("CREATE DOMAIN small AS int DEFAULT 3 NOT NULL", "DROP DOMAIN small", "domain public.small"),
+    ("CREATE DOMAIN tiny AS int CHECK (value < 10)", "DROP DOMAIN tiny", "domain public.tiny"),
     ("ALTER DOMAIN email SET NOT NULL", "ALTER DOMAIN email DROP NOT NULL", "domain public.email"),
     ("GRANT USAGE ON TYPE mood TO {role}", "REVOKE USAGE ON TYPE mood FROM {role}", "enum public.mood"),
     (

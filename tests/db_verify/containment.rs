@@ -64,6 +64,13 @@ async fn a_down_is_held_by_the_same_rules() {
     let one = &case.home.line("db verify m --json").exits(1).json()["migrations"][0];
     assert_eq!(one["verdict"], "down_failed");
     assert!(one["failure"].as_str().unwrap().contains("1_x.down.sql:1:15: it acts on roles"), "{one}");
+    // One that never ends, nor lets itself be ended, keeps nobody from the next.
+    let case = Case::new("CREATE TABLE a (id int);", "SET statement_timeout = 0; SELECT pg_sleep(3600);");
+    case.home.file("m/2_x.up.sql", "ALTER TABLE a ADD COLUMN b int;");
+    case.home.file("m/2_x.down.sql", "ALTER TABLE a DROP COLUMN b;");
+    let document = case.home.line("db verify m --json --statement-timeout 1s").exits(1).json();
+    let verdicts = [&document["migrations"][0]["verdict"], &document["migrations"][1]["verdict"]];
+    assert_eq!(verdicts, ["down_failed", "reversible"], "{document}");
 }
 
 #[tokio::test]

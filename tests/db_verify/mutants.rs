@@ -164,6 +164,29 @@ const PAIRS: &[Pair] = &[
         down: "ALTER TABLE users SET WITHOUT CLUSTER; ALTER TABLE users REPLICA IDENTITY DEFAULT; ALTER TABLE teams ALTER id DROP IDENTITY;",
         swaps: &[("IDENTITY DEFAULT", "IDENTITY NOTHING"), ("DROP IDENTITY", "SET GENERATED ALWAYS")],
     },
+    Pair {
+        up: "INSERT INTO users (id, name) VALUES (100, 'seed'); ALTER TABLE users ADD COLUMN plan text;",
+        down: "ALTER TABLE users DROP COLUMN plan; DELETE FROM users WHERE id = 100;",
+        swaps: &[
+            ("WHERE id = 100", "WHERE id > 0"),
+            (" WHERE id = 100", ""),
+            ("DELETE FROM users WHERE id = 100", "TRUNCATE users"),
+            ("WHERE id = 100;", "WHERE id = 100; UPDATE users SET age = 1;"),
+            ("WHERE id = 100;", "WHERE id = 100; ALTER TABLE users ALTER email TYPE text USING NULL;"),
+            ("WHERE id = 100", "WHERE name <> 'ada'"),
+        ],
+    },
+    Pair {
+        up: "CREATE TABLE users_old AS SELECT * FROM users; UPDATE users SET name = upper(name);",
+        down: "UPDATE users u SET name = o.name FROM users_old o WHERE o.id = u.id AND upper(o.name) = u.name; DROP TABLE users_old;",
+        swaps: &[
+            (
+                "UPDATE users u SET name = o.name FROM users_old o WHERE o.id = u.id AND upper(o.name) = u.name",
+                "DELETE FROM users; INSERT INTO users SELECT * FROM users_old",
+            ),
+            ("SET name = o.name", "SET name = o.name, email = NULL"),
+        ],
+    },
 ];
 
 fn migration(version: &str, up: &str, down: &str) -> Migration {

@@ -60,7 +60,7 @@ async fn each_migration_gets_its_word_whatever_became_of_those_before_it() {
             "CREATE VIEW v AS SELECT * FROM later;",
             Some("DROP VIEW v;"),
             "up_failed",
-            "relation \"later\" does not exist",
+            "0017_x makes the table or view later, which this one names: it comes too late",
         ),
         (
             "CREATE TYPE mood AS ENUM ('x'); CREATE TABLE g (m mood);",
@@ -74,6 +74,21 @@ async fn each_migration_gets_its_word_whatever_became_of_those_before_it() {
             Some("DROP TABLE h; ALTER TABLE a DROP COLUMN b;"),
             "residue",
             "column public.a.b: removed",
+        ),
+        (
+            "ALTER TABLE a ADD COLUMN z int;",
+            Some("ALTER TABLE a DROP COLUMN z; DELETE FROM a;"),
+            "data_loss",
+            "the down loses",
+        ),
+        // A down that could do anything to rows: every table has one of ours from here on.
+        ("SELECT 1;", Some("SELECT 1;"), "reversible", "its up changes nothing in the schema"),
+        // It fails where rows are, which is no reason to doubt its way back.
+        (
+            "ALTER TABLE a ADD COLUMN must int NOT NULL;",
+            Some("ALTER TABLE a DROP COLUMN must;"),
+            "reversible",
+            "its up runs only where no rows are in the way",
         ),
         ("CREATE TABLE i (id int);", Some("DROP TABLE i;"), "reversible", ""),
         (
@@ -104,8 +119,8 @@ async fn each_migration_gets_its_word_whatever_became_of_those_before_it() {
             let text = one.to_string().replace("\\\"", "\"");
             assert!(text.contains(says), "{up}: {one}");
         }
-        assert_eq!(document["proven"], 6 + 8 * (jobs - 1));
-        assert_eq!(document["failed"], 8);
+        assert_eq!(document["proven"], 8 + 8 * (jobs - 1));
+        assert_eq!(document["failed"], 9);
     }
     home.line("db verify m").exits(1).prints("AFTER THE DOWN").prints("table public.f: added");
     let left = format!(
@@ -170,6 +185,9 @@ fn without_a_server_nothing_is_called_proven() {
     let scratch = Database::empty();
     let closed = format!("db verify m --database-url postgres://u@127.0.0.1:1/none --url {}", scratch.url());
     assert_eq!(verdicts(&home.line(&format!("{closed} --json")).exits(0)), ["reversible"]);
+    // A gate that has looked at nothing does not open.
+    home.file("none/llmhub.migrations.toml", "");
+    home.line("db verify none --url postgres://u@127.0.0.1:1/none").exits(7).says("no migration to verify");
     // What was proven cannot be kept there: that is a failure, not a success.
     home.line(&format!("{closed} --record")).exits(6);
 }

@@ -33,6 +33,8 @@ pub struct Step {
     pub env: Option<BTreeMap<String, String>>,
     /// Statuses of many equal requests.
     pub counts: Option<BTreeMap<u16, usize>>,
+    /// Members of the rows that the recorder found in the database.
+    pub db: Option<Vec<BTreeMap<String, Value>>>,
     /// How many workers a hub was started with.
     pub workers: Option<usize>,
     /// The last lines of its log.

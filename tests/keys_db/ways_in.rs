@@ -7,7 +7,7 @@ use rexpect::process::WaitStatus;
 use rexpect::session::{PtySession, spawn_command};
 
 use super::{World, opened};
-use crate::support::cli::{PROVIDER_KEY, Run, words};
+use crate::support::cli::{PROVIDER_KEY, Run};
 
 #[track_caller]
 fn stored(world: &World, run: Run) {
@@ -106,9 +106,8 @@ fn terminal(world: &World, line: &str) -> PtySession {
 #[test]
 fn what_is_typed_at_the_prompt_is_not_shown() {
     let world = World::new();
-    let mut command = world.home.command(env!("CARGO_BIN_EXE_llmhub"), words(SET));
-    command.stdin(Stdio::inherit()).env("TERM", "xterm").env("NO_COLOR", "1");
-    let mut session = spawn_command(command, Some(20_000)).unwrap();
+    // The terminal of the tests shows nothing by itself, unless told to.
+    let mut session = terminal(&world, &format!("stty echo; llmhub {SET}"));
     session.exp_string("API key of OpenAI (not shown): ").unwrap();
     session.send_line(PROVIDER_KEY).unwrap();
     let text = session.exp_eof().unwrap();
@@ -120,9 +119,8 @@ fn what_is_typed_at_the_prompt_is_not_shown() {
 #[test]
 fn ctrl_c_at_the_prompt_gives_the_terminal_its_echo_back() {
     let world = World::new();
-    let line = format!(
-        "trap : INT; stty -a | grep -o -e '-\\?echo ' ; llmhub {SET}; echo status $?; stty -a | grep -o -e '-\\?echo '; echo end"
-    );
+    let line =
+        format!("stty echo; trap : INT; llmhub {SET}; echo status $?; stty -a | grep -o -e '-\\?echo '; echo end");
     let mut session = terminal(&world, &line);
     session.exp_string("(not shown): ").unwrap();
     session.send_control('c').unwrap();

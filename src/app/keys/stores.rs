@@ -63,10 +63,7 @@ impl App {
     async fn key_store(&self, source: Source, ring: &KeyRing) -> Result<Box<dyn KeyStore>, Error> {
         match source {
             Source::Db => Ok(Box::new(PostgresKeys::new(self.target().await?, ring.reading(), Self::now))),
-            Source::Hub => Err(Error::Unsupported {
-                message: "provider keys cannot be reached over HTTP".to_owned(),
-                hint: "--via db, with --database-url or a profile that has one".to_owned(),
-            }),
+            Source::Hub => Ok(Box::new(self.hub_keys()?)),
             Source::Env => Err(self.no_keys()),
         }
     }

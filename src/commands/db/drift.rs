@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::app::{Answer, App, Drifted, Moment};
 use crate::domain::schema::{Difference, Fact, Kind, Repair};
 use crate::error::Error;
-use crate::ui::{Page, Tone, View};
+use crate::ui::{Page, Tone, View, is_wild};
 
 /// What was changed by hand: the live schema against the one that the newest run has left
 ///
@@ -120,6 +120,11 @@ impl View for DriftView {
             }
             if let (Some(why), false) = (&line.why_not, self.as_migration) {
                 page.toned_fact("but", Tone::Warn, why);
+            }
+            if sql.iter().flatten().any(|sql| is_wild(sql)) {
+                let text =
+                    "a control character in it is not shown, so it would name something else; take it from -o json";
+                page.toned_fact("but", Tone::Warn, text);
             }
         }
     }

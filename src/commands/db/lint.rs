@@ -126,14 +126,14 @@ fn snippet(page: &mut Page, finding: &Finding, source: &str) {
 }
 
 impl Lint {
-    pub fn run(self, app: &App) -> Result<Answer, Error> {
+    pub async fn run(self, app: &App) -> Result<Answer, Error> {
         if let Some(id) = &self.explain {
             return help::explain(app, id);
         }
         if self.rules {
             return help::list(app);
         }
-        let linted = app.lint(&self.paths, self.since.as_deref())?;
+        let linted = app.lint(&self.paths, self.since.as_deref()).await?;
         linted.ignored.iter().for_each(|ignored| app.ui.note(&format!("ignored {ignored}")));
         let denied = linted.findings.iter().any(|finding| self.deny.denies(finding.severity));
         match self.format {

@@ -56,7 +56,7 @@ impl Db {
             Self::Drift(args) => args.run(app).await,
             Self::Baseline(args) => args.run(app, globals).await,
             Self::Adopt(args) => args.run(app, globals).await,
-            Self::Lint(args) => args.run(app),
+            Self::Lint(args) => args.run(app).await,
             Self::New(args) => args.run(app, globals),
             Self::Backup(args) => args.run(app, globals).await,
             Self::Restore(args) => args.run(app, globals).await,

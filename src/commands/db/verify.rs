@@ -61,11 +61,7 @@ impl View for VerifyView {
             let word = one.verdict.word().replace('_', " ");
             [(Tone::Strong, one.version.clone()), (Tone::Plain, one.name.clone()), (tone, word)]
         });
-        if self.migrations.is_empty() {
-            page.line("there are no migrations");
-        } else {
-            page.table(&["version", "name", "verdict"], rows);
-        }
+        page.table(&["version", "name", "verdict"], rows);
         for one in &self.migrations {
             let label = format!("{}_{}", one.version, one.name);
             let mut say = |tone: Tone, word: &str, text: &str| {
@@ -92,7 +88,7 @@ impl View for VerifyView {
         }
         page.fact("scratch databases at", &self.place);
         page.fact("proven", self.proven.to_string());
-        page.toned_fact("not proven", if self.failed == 0 { Tone::Plain } else { Tone::Bad }, &self.failed.to_string());
+        page.toned_fact("not proven", if self.failed == 0 { Tone::Plain } else { Tone::Bad }, self.failed.to_string());
         if let Some(recorded) = self.recorded {
             page.fact("kept", format!("{recorded} proofs"));
         }
@@ -114,6 +110,13 @@ impl Verify {
         let wish =
             VerifyWish { dir: self.dir, url: self.url, rights, limit: self.statement_timeout, workers: self.jobs };
         let set = app.migrations(wish.dir.as_deref())?;
+        if set.migrations().is_empty() {
+            // A gate that has looked at nothing must not open.
+            return Err(Error::Refused {
+                message: "there is no migration to verify".to_owned(),
+                hint: "llmhub db verify DIR".to_owned(),
+            });
+        }
         let reason = globals.reason.as_deref();
         if self.record && !globals.dry_run {
             app.announce();

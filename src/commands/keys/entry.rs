@@ -28,6 +28,17 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The way that was chosen, if any was.
+    ///
+    /// # Errors
+    /// As [`Entry::way`].
+    pub fn given(self, app: &App) -> Result<Option<WayIn>, Error> {
+        match self.way(app)? {
+            WayIn::Prompt => Ok(None),
+            way => Ok(Some(way)),
+        }
+    }
+
     /// The way that was chosen.
     ///
     /// # Errors

@@ -157,7 +157,7 @@ impl Import {
                 let verified = if self.no_verify {
                     None
                 } else {
-                    Some(app.verify_key(item.place.provider, &item.key, item.place.base_url()).await?)
+                    Some(app.verify_key(item.place.provider, &item.key, item.place.endpoint(None)).await?)
                 };
                 write.store(app, store, verified).await
             };

@@ -10,6 +10,7 @@ mod rotate;
 mod set;
 mod switch;
 mod target;
+mod test;
 mod write;
 
 use clap::Subcommand;
@@ -25,12 +26,14 @@ use crate::error::Error;
 pub enum Keys {
     List(list::List),
     Set(set::Set),
+    Test(test::Test),
     Remove(remove::Remove),
     Enable(switch::Enable),
     Disable(switch::Disable),
     Import(import::Import),
-    Providers(providers::Providers),
+    Rotate(rotate::Rotate),
     Audit(audit::Audit),
+    Providers(providers::Providers),
 }
 
 impl Keys {
@@ -38,12 +41,14 @@ impl Keys {
         match self {
             Self::List(command) => command.run(app, globals).await,
             Self::Set(command) => command.run(app, globals).await,
+            Self::Test(command) => command.run(app, globals).await,
             Self::Remove(command) => command.run(app, globals).await,
             Self::Enable(command) => command.run(app, globals).await,
             Self::Disable(command) => command.run(app, globals).await,
             Self::Import(command) => command.run(app, globals).await,
-            Self::Providers(command) => command.run(app),
+            Self::Rotate(command) => command.run(app, globals).await,
             Self::Audit(command) => command.run(app, globals).await,
+            Self::Providers(command) => command.run(app),
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Set {
     /// The provider's type (llmhub keys providers), or the name of a row
     provider: String,
     /// The key was typed here by mistake; refused without repeating it
-    #[arg(hide = true, value_parser = secret, allow_hyphen_values = true)]
+    #[arg(hide = true, value_parser = secret)]
     stray: Vec<SecretString>,
     #[command(flatten)]
     entry: Entry,
@@ -62,7 +62,8 @@ impl View for SetView {
     fn page(&self, page: &mut Page) {
         let made = if self.created { ", a new row" } else { "" };
         page.fact("provider", format!("{} ({}{made})", self.name, self.provider));
-        page.fact("key", format!("{} → {}", self.before.as_deref().unwrap_or("none that could be read"), self.after));
+        let unread = if self.created { "none" } else { "none that can be read" };
+        page.fact("key", format!("{} → {}", self.before.as_deref().unwrap_or(unread), self.after));
         match self.verified {
             Some(status) => page.fact("the provider says", status.word()),
             None => page.toned_fact("the provider says", Tone::Warn, "not asked"),
@@ -105,11 +106,14 @@ impl Set {
             dry_run: globals.dry_run,
         };
         if !no_verify {
-            let url = base_url.as_deref().or_else(|| place.base_url());
-            view.verified = Some(app.verify_key(place.provider, &key, url).await?);
+            let endpoint = place.endpoint(base_url.as_deref());
+            view.verified = Some(app.verify_key(place.provider, &key, endpoint).await?);
         }
         view.changed = !place.holds(&key, &ring, base_url.as_deref());
         if view.changed && !globals.dry_run {
+            if store.source() == Source::Hub {
+                app.ui.warn("a hub never gives an old key back: what goes wrong there cannot be put back");
+            }
             app.authorise(question(&view), false, globals.reason.as_deref()).await?;
             let write = Write { place: &place, key: &key, base_url: base_url.as_deref(), ring: &ring };
             view.master_key = write.store(app, store.as_ref(), view.verified).await?;

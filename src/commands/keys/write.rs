@@ -1,6 +1,6 @@
 //! A key on its way to its row: shared by `keys set` and `keys import`.
 
-use crate::app::{App, KeyRing, KeyStore, Material, NewKey, StoredKey};
+use crate::app::{App, Endpoint, KeyRing, KeyStore, Material, NewKey, StoredKey};
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::domain::keys::ring::OpenedBy;
 use crate::domain::keys::secret::ProviderKey;
@@ -17,9 +17,14 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The endpoint that stands in the row.
-    pub fn base_url(&self) -> Option<&str> {
-        self.row.and_then(|row| row.base_url.as_deref())
+    /// Where the key is tried out: the hub itself goes to another address than the provider's own for custom ones only.
+    pub fn endpoint<'b>(&'b self, typed: Option<&'b str>) -> Endpoint<'b> {
+        let stored = self.row.and_then(|row| row.base_url.as_deref()).filter(|_| self.provider == ProviderType::Custom);
+        match (typed, stored) {
+            (Some(typed), _) => Endpoint::Typed(typed),
+            (None, Some(stored)) => Endpoint::Stored(stored),
+            (None, None) => Endpoint::Own,
+        }
     }
 
     /// Whether the row holds this very key already, under the current master key.

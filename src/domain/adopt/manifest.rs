@@ -18,8 +18,8 @@ impl Proposal {
         }
         for ignored in &self.ignored {
             text.push_str("\n[[ignore]]\n");
-            line(&mut text, "file", &ignored.file);
-            line(&mut text, "reason", &ignored.reason);
+            line(&mut text, "file", &exact(&ignored.file));
+            line(&mut text, "reason", &quoted(&ignored.reason));
         }
         text
     }
@@ -39,10 +39,10 @@ impl Proposal {
         if entry.seeds {
             text.push_str("# it only adds or changes rows: a seed set could hold it\n");
         }
-        line(&mut text, "version", &entry.version);
-        line(&mut text, "up", &entry.up);
+        line(&mut text, "version", &quoted(&entry.version));
+        line(&mut text, "up", &exact(&entry.up));
         match &entry.down {
-            Some(down) => line(&mut text, "down", down),
+            Some(down) => line(&mut text, "down", &exact(down)),
             None => text.push_str(match self.offers.iter().find(|offer| offer.file == entry.up) {
                 Some(_) => "# no down; its comments hold a rollback, which is never run from there\n",
                 None => "# no down: it cannot be rolled back\n",
@@ -60,9 +60,26 @@ impl Proposal {
 }
 
 fn line(text: &mut String, key: &str, value: &str) {
-    text.push_str(&format!("{key} = {}\n", quoted(value)));
+    text.push_str(&format!("{key} = {value}\n"));
 }
 
+/// A path, on one line and to the last character: a control character of its name is escaped.
+fn exact(path: &str) -> String {
+    if !path.contains(char::is_control) {
+        return quoted(path);
+    }
+    let escaped: String = path
+        .chars()
+        .map(|c| match c {
+            '"' | '\\' => format!("\\{c}"),
+            c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+            c => c.to_string(),
+        })
+        .collect();
+    format!("\"{escaped}\"")
+}
+
+/// A text for people.
 fn quoted(value: &str) -> String {
     // On one line: TOML has a form of strings that spans several.
     let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -88,6 +105,7 @@ mod tests {
     fn the_text_is_read_back_as_what_was_proposed() {
         let (mut files, proposal) = proposed(
             &[
+                ("c\u{1b}[31m \"\n.sql", "CREATE TABLE c ();"),
                 ("b's \"list\".sql", "ALTER TABLE t ADD c int;\n-- rollback:\n-- ALTER TABLE t DROP c;\n"),
                 ("a/t.sql", "CREATE TABLE t ();"),
                 ("a/rollback_t.sql", "DROP TABLE t;"),

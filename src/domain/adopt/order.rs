@@ -13,8 +13,6 @@ use super::folder::Candidate;
 pub struct Order {
     /// Places in the list of candidates, first to last.
     pub places: Vec<usize>,
-    /// For each candidate those that make what it needs.
-    pub behind: Vec<BTreeSet<usize>>,
     /// Candidates that need each other, each group once.
     pub cycles: Vec<Vec<usize>>,
     /// What no candidate makes, by candidate.
@@ -74,7 +72,7 @@ pub fn order(candidates: &[Candidate]) -> Order {
     }
     let places = sorted(candidates, &behind, &after);
     let cycles = cycles(&behind);
-    Order { places, behind, cycles, unmade }
+    Order { places, cycles, unmade }
 }
 
 /// Of several makers those that are tried first.

@@ -204,6 +204,9 @@ impl Draft<'_> {
                 let why = maker.map(|maker| format!("; {maker} makes it")).unwrap_or_default();
                 (Trouble::Conflict, why)
             }
+            () if stumble.sqlstate.as_deref() == Some("57014") => {
+                (Trouble::NeverRuns, "; a longer --statement-timeout may let it run".to_owned())
+            }
             () if !stumble.missing.is_empty() => self.lacking(place, &stumble.missing),
             () => (Trouble::NeverRuns, String::new()),
         };
@@ -275,8 +278,10 @@ impl Draft<'_> {
         let mut entries = Vec::with_capacity(versions.len());
         for (place, version) in self.verdict.ran.iter().zip(versions) {
             let Some(candidate) = self.candidates.get(*place) else { continue };
-            let behind = self.order.behind.get(*place).into_iter().flatten();
-            let mut needs: Vec<String> = behind.filter_map(|other| known.get(other).cloned()).collect();
+            let own = |need: &&Object| !objects(candidate).any(|made| made == *need);
+            let makers: BTreeSet<usize> =
+                candidate.needs.iter().filter(own).filter_map(|need| self.first_maker(need)).collect();
+            let mut needs: Vec<String> = makers.iter().filter_map(|other| known.get(other).cloned()).collect();
             needs.sort_by_key(|version| (version.trim_start_matches('0').len(), version.clone()));
             let mut down = candidate.down.as_ref().map(|down| down.file().to_owned());
             if let Some(problem) = down.as_ref().and_then(|down| self.bad_down(*place, candidate, down)) {
@@ -294,6 +299,13 @@ impl Draft<'_> {
             });
         }
         entries
+    }
+
+    /// Which of those that ran made an object: the first, since the others found it there.
+    fn first_maker(&self, object: &Object) -> Option<usize> {
+        let makes =
+            |place: &usize| self.candidates.get(*place).is_some_and(|one| objects(one).any(|made| made == object));
+        self.verdict.ran.iter().copied().find(makes)
     }
 
     fn bad_down(&self, place: usize, candidate: &Candidate, file: &str) -> Option<Problem> {

@@ -10,6 +10,7 @@ mod embedded;
 mod layout;
 mod phases;
 mod plan;
+mod rowless;
 mod script;
 mod set;
 mod split;

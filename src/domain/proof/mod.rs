@@ -4,11 +4,13 @@
 //! hidden.
 
 mod back;
+mod prerequisite;
 mod volatile;
 
 use serde::Serialize;
 
 pub use back::{GivenBack, given_back, harmed_unapplied};
+pub use prerequisite::prerequisites;
 pub use volatile::{Settled, settle};
 
 /// What became of a migration that was applied, undone and applied again. Declared from bad to good: the first that applies is

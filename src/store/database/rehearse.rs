@@ -2,6 +2,11 @@
 //!
 //! Nothing of it touches the live database, which is only read. A statement that would act beyond its own database is refused
 //! before anything runs; what a `DO` block hides is not seen. What was not checked is said.
+//!
+//! A replay is compared to the letter: both sides are made by the same statements. On a copy one side went through a dump, which
+//! changes how definitions are printed ([`Level::Restored`]): the copy and live, what a down gives back and what the ledger
+//! remembers, the copy before and after the step was made again. Trying a down where its up was never applied has both sides
+//! on the copy and no dump between them, so that is compared to the letter again.
 
 use std::time::Duration;
 
@@ -17,7 +22,7 @@ use crate::store::postgres::Target;
 
 use super::fingerprint::fingerprint;
 use super::scratch::Scratch;
-use super::stage::Stage;
+use super::stage::{Stage, Tried};
 
 /// How long one statement may take in a rehearsal.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -147,7 +152,6 @@ async fn on_scratch(
     let mut stage = Stage::open(scratch, PATIENCE).await?;
     let mut pasts: Vec<Option<Fingerprint>> = Vec::with_capacity(steps.len());
     let mut rehearsal = Rehearsal { live, built: None, drift: Vec::new(), steps: Vec::new() };
-    // A dump that was read by another role gives its objects to that role.
     let mut level = Level::Logical;
     match schema {
         Schema::Replay(earlier) => {
@@ -167,7 +171,8 @@ async fn on_scratch(
         }
         Schema::Dump { archive, restore } => {
             restore.restore(archive, scratch.target()).await?;
-            level = Level::LogicalWithoutOwners;
+            // Read by another role it gives its objects to that role; and its definitions are printed in another way.
+            level = Level::Restored;
             pasts.extend(steps.iter().rev().map(|step| step.before.cloned()));
         }
     }
@@ -249,10 +254,11 @@ async fn undo(
         None => found.unchecked.push("the ledger does not know the schema before this migration".to_owned()),
     }
     match stage.try_down(down, &after).await? {
-        Some(differences) => found.never_applied = differences,
-        None => found
+        Tried::Changed(differences) => found.never_applied = differences,
+        Tried::NotInATransaction => found
             .unchecked
             .push("the down was not tried where the migration was never applied: it cannot be rolled back".to_owned()),
+        Tried::Died(broken) => return Err(StoreError::Unreachable(broken.text)),
     }
     match stage.play(step.up).await? {
         Ok(()) => found.again = compare(&before, &stage.look().await?, level)?,

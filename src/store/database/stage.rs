@@ -37,6 +37,17 @@ pub(super) struct Broken {
     pub(super) left: Left,
 }
 
+/// What came of a down that was tried and taken back.
+#[derive(Clone, Debug)]
+pub(super) enum Tried {
+    /// It would have changed this.
+    Changed(Vec<Difference>),
+    /// No transaction holds it: it was not tried.
+    NotInATransaction,
+    /// It ended the session, which is of no use any more.
+    Died(Broken),
+}
+
 /// What is left of a script that did not run to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
@@ -51,6 +62,11 @@ pub(super) enum Left {
 impl Broken {
     fn text(text: String) -> Self {
         Self { text, sqlstate: None, left: Left::Nothing }
+    }
+
+    /// Whether a table, column, function, type or schema is not there.
+    pub(super) fn is_about_something_missing(&self) -> bool {
+        matches!(self.sqlstate.as_deref(), Some("42P01" | "42703" | "42883" | "42704" | "3F000"))
     }
 
     /// Whether rows were in the way: an error about values or constraints.
@@ -87,14 +103,11 @@ impl Stage {
         Ok(fingerprint)
     }
 
-    /// Run a down in a transaction that is rolled back; what it would have changed. A failure is as good as no change. `None` for
-    /// a down that no transaction holds.
-    pub(super) async fn try_down(
-        &mut self,
-        down: &Script,
-        base: &Fingerprint,
-    ) -> Result<Option<Vec<Difference>>, StoreError> {
-        let Some(phases) = down.phases().ok().filter(Phases::is_transactional) else { return Ok(None) };
+    /// Run a down in a transaction that is rolled back; what it would have changed. A failure is as good as no change.
+    pub(super) async fn try_down(&mut self, down: &Script, base: &Fingerprint) -> Result<Tried, StoreError> {
+        let Some(phases) = down.phases().ok().filter(Phases::is_transactional) else {
+            return Ok(Tried::NotInATransaction);
+        };
         let statements: Vec<Statement<'_>> = phases.statements().copied().collect();
         self.session.begin_write(self.pace()).await?;
         let differences = match self.statements(down, &statements).await {
@@ -103,11 +116,12 @@ impl Stage {
                 let now = read(&mut self.session).await?;
                 diff(base, &now, Level::Logical).map_err(|error| StoreError::Invalid(error.to_string()))?
             }
+            Err(broken) if broken.left == Left::Unknown => return Ok(Tried::Died(broken)),
             Err(_) => Vec::new(),
         };
         self.session.send("ROLLBACK").await?;
         self.session.send("DISCARD ALL").await?;
-        Ok(Some(differences))
+        Ok(Tried::Changed(differences))
     }
 
     /// Run a script as an apply would, part by part. The inner error is the script's own; the part that it happened in is then

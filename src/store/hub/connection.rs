@@ -12,12 +12,11 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, StatusCode};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::store::StoreError;
+use crate::store::http::{Anchors, NoBody, body, reason, tls};
 
 /// A larger answer is refused: no hub of a sane size sends one, and memory stays bounded.
 pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -30,13 +29,20 @@ const IDLE_READ: Duration = Duration::from_secs(10);
 pub struct Transport {
     ca_file: Option<PathBuf>,
     request: Duration,
+    idle: Duration,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
 }
 
 impl Transport {
     /// `request` bounds one request from connect to the last byte; `ca_file` is trusted beside the system's anchors.
     pub fn new(request: Duration, ca_file: Option<PathBuf>) -> Self {
-        Self { ca_file, request, tls: OnceLock::new() }
+        Self { ca_file, request, idle: IDLE_READ, tls: OnceLock::new() }
+    }
+
+    /// For requests to which the hub answers only after it has waited for somebody else: silence is bounded by the time limit
+    /// of the request alone.
+    pub fn patient(self) -> Self {
+        Self { idle: self.request, ..self }
     }
 
     /// A fresh connection to `base`; nothing is sent before the first request.
@@ -49,7 +55,7 @@ impl Transport {
             .pool_max_idle_per_host(1)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(self.request))
-            .read_timeout(IDLE_READ.min(self.request))
+            .read_timeout(self.idle.min(self.request))
             .timeout(self.request)
             .user_agent(concat!("llmhub/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(self.tls(base)?)
@@ -62,26 +68,8 @@ impl Transport {
         if let Some(config) = self.tls.get() {
             return Ok(rustls::ClientConfig::clone(config));
         }
-        let mut roots = rustls::RootCertStore::empty();
-        // Reading the anchors costs more than a whole request over plain HTTP, so only TLS pays for it.
-        if base.scheme() == "https" {
-            let native = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(native.certs);
-            if let Some(path) = &self.ca_file {
-                let unusable = |why: String| StoreError::Local(format!("the CA file {} {why}", path.display()));
-                let certificates = CertificateDer::pem_file_iter(path)
-                    .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                    .map_err(|error| unusable(format!("cannot be read: {error}")))?;
-                if roots.add_parsable_certificates(certificates).0 == 0 {
-                    return Err(unusable("holds no usable certificate".to_owned()));
-                }
-            }
-        }
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| StoreError::Local(format!("TLS could not be set up: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let https = base.scheme() == "https";
+        let config = tls(if https { Anchors::System(self.ca_file.as_deref()) } else { Anchors::Nobody })?;
         Ok(rustls::ClientConfig::clone(self.tls.get_or_init(|| Arc::new(config))))
     }
 }
@@ -174,7 +162,8 @@ impl Connection {
         self.call(Method::PUT, segments, &[], auth, Some(body)).await
     }
 
-    async fn call(
+    /// One request, sent once.
+    pub async fn call(
         &mut self,
         method: Method,
         segments: &[&str],
@@ -217,18 +206,11 @@ pub fn address(base: &Url) -> &str {
     base.as_str().trim_end_matches('/')
 }
 
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > BODY_LIMIT => {
-                return Err(format!("the answer is larger than {} MiB", BODY_LIMIT / 1024 / 1024));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(format!("the answer broke off: {}", reason(&error))),
-        }
-    }
+async fn read_body(response: reqwest::Response) -> Result<Vec<u8>, String> {
+    body(response, BODY_LIMIT).await.map_err(|error| match error {
+        NoBody::TooLarge => format!("the answer is larger than {} MiB", BODY_LIMIT / 1024 / 1024),
+        NoBody::Broken(why) => why,
+    })
 }
 
 impl WriteAuth {
@@ -284,18 +266,4 @@ impl Answer {
     pub fn reference(&self) -> String {
         self.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default()
     }
-}
-
-/// The cause of a transport error, without its URL: the innermost text says most ("connection refused").
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "timed out".to_owned();
-    }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let text = innermost.to_string();
-    // The outermost error prints its URL, which may be long or hold what an operator would rather not see in a log.
-    if std::ptr::addr_eq(innermost, error) { "the request failed".to_owned() } else { text }
 }

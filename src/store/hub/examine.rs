@@ -41,7 +41,7 @@ impl HubFlags {
         let asked = match self.transport.connect(base) {
             Ok(mut connection) => {
                 let session = self.options.session.as_ref();
-                let buster = self.buster();
+                let buster = super::buster();
                 connection.get(&LIST, &[("_", &buster)], session).await.map_err(|error| error.reason().to_owned())
             }
             Err(error) => Err(error.to_string()),

@@ -1,4 +1,4 @@
-//! Flags in a running hub, over HTTP: every hub URL, status and cookie, to the letter of CONTRACT 1-3.
+//! Flags in a running hub, over HTTP: every hub URL, status and cookie, to the letter of CONTRACT 1-3; provider keys in `keys`.
 //!
 //! A read asks one process, through the list (it survives poisoned flags; the single read does not). A write goes to every
 //! process and is proven by `converge`. Nothing is taken from a cache, and no answer of the hub can crash the reader.
@@ -7,6 +7,7 @@ mod budget;
 mod connection;
 mod converge;
 mod examine;
+pub mod keys;
 mod lock;
 mod save;
 mod session;
@@ -109,7 +110,7 @@ impl HubFlags {
         let mut connection = self.first_connection()?;
         let listing = self.read_list(&mut connection).await?;
         let flag = super::pick(Source::Hub, listing.flags, key)?;
-        let mut query = vec![("_", self.buster())];
+        let mut query = vec![("_", buster())];
         if let Some(user) = user {
             query.push(("user_id", user.to_owned()));
         }
@@ -141,7 +142,7 @@ impl HubFlags {
     /// Read the list on this connection.
     async fn read_list(&self, connection: &mut Connection) -> Result<Listing, StoreError> {
         self.spend(connection.address(), Route::List, 1);
-        let buster = self.buster();
+        let buster = buster();
         let answer = connection.get(&LIST, &[("_", &buster)], None).await;
         let answer = answer.map_err(|error| unreachable(connection, &error))?;
         if answer.status.as_u16() != 200 {
@@ -159,12 +160,6 @@ impl HubFlags {
             same_connection: answer.same_connection,
             request_id: answer.request_id,
         })
-    }
-
-    /// A made-up value that keeps shared caches from answering; the hub ignores it and does not count it.
-    fn buster(&self) -> String {
-        use std::hash::{BuildHasher, RandomState};
-        format!("{:016x}", RandomState::new().hash_one(()))
     }
 
     fn spend(&self, address: &str, route: Route, count: u32) -> Duration {
@@ -230,6 +225,12 @@ impl FlagStore for HubFlags {
     async fn save(&self, edit: &Edit, _note: &Note) -> Result<Saved, StoreError> {
         save::save(self, edit).await
     }
+}
+
+/// A made-up value that keeps shared caches from answering; the hub ignores it and does not count it.
+fn buster() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("{:016x}", RandomState::new().hash_one(()))
 }
 
 fn unreachable(connection: &Connection, error: &CallError) -> StoreError {

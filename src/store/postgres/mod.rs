@@ -20,7 +20,7 @@ mod users;
 
 pub use examine::DatabaseFacts;
 pub use flags::PostgresFlags;
-pub use provider_keys::{PostgresKeys, Switch, Switched};
+pub use provider_keys::{PostgresKeys, Switch, Switched, Tested};
 pub use target::Target;
 pub use users::{Identity, UserCount};
 

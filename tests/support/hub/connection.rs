@@ -136,6 +136,10 @@ impl Connection<'_> {
         }
         match fault {
             Fault::Garbage => return Outcome::Raw(b"\x00\xff\x1b[2J SSH-2.0-not http at all \r\n\r\n\x80\x81"),
+            Fault::Dripped { status, body } => {
+                let response = Response::new(status, "application/json", body);
+                return Outcome::Answer(response, Delivery::ByteByByte(std::time::Duration::from_micros(10)));
+            }
             Fault::CloseBeforeAnswer => return Outcome::Close,
             Fault::Silence => return Outcome::Silence,
             Fault::Hang => self.until_cleared(id).await,

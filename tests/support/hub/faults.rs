@@ -33,6 +33,13 @@ pub enum Fault {
         /// Sent as it is.
         body: Vec<u8>,
     },
+    /// A JSON answer, one byte at a time: whatever stands in it is split over many reads. Not applied.
+    Dripped {
+        /// Such as 422.
+        status: u16,
+        /// Sent as it is.
+        body: Vec<u8>,
+    },
     /// A 200 with a JSON text of this many bytes. Not applied.
     Huge(usize),
     /// A 200 whose small gzip body unpacks to about this many blanks. Not applied.

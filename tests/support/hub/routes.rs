@@ -1,8 +1,8 @@
 //! The router: which endpoint a path and method reach, and what the framework answers when none is reached.
 //!
 //! Order counts, as in starlette: the first full match wins, then the first path match gives a 405 with that route's method,
-//! then a path that would match with or without its final slash gives a 307 (CONTRACT 1, 5). Provider-key routes
-//! (CONTRACT 4) would join this table with endpoints of their own.
+//! then a path that would match with or without its final slash gives a 307 (CONTRACT 1, 5). The provider-key
+//! routes (CONTRACT 4) are there whatever else is mounted.
 
 use super::http::{Request, Response, percent_encode_url};
 
@@ -25,6 +25,16 @@ pub enum Endpoint {
     Disable,
     /// The percentage alone.
     Rollout,
+    /// What the hub knows of each type of provider.
+    ProviderInfo,
+    /// All rows of provider keys.
+    Keys,
+    /// Save a provider key.
+    SaveKey,
+    /// Test a provider key.
+    TestKey,
+    /// Clear a provider key.
+    DeleteKey,
     /// A CSRF token for whoever asks.
     CsrfToken,
     /// The page of the service's front end, which answers 404 for API paths.
@@ -63,7 +73,14 @@ const FLAG_ROUTES: [Route; 8] = [
     route("POST", "/api/v1/features/{}/disable", Endpoint::Disable),
     route("POST", "/api/v1/features/{}/rollout/{}", Endpoint::Rollout),
 ];
-const AUTH_ROUTES: [Route; 1] = [route("GET", "/api/v1/auth/csrf-token", Endpoint::CsrfToken)];
+const FIXED_ROUTES: [Route; 6] = [
+    route("GET", "/api/v1/auth/csrf-token", Endpoint::CsrfToken),
+    route("GET", "/api/v1/llm/providers/info", Endpoint::ProviderInfo),
+    route("GET", "/api/v1/llm/providers/keys", Endpoint::Keys),
+    route("POST", "/api/v1/llm/providers/keys", Endpoint::SaveKey),
+    route("POST", "/api/v1/llm/providers/keys/test", Endpoint::TestKey),
+    route("DELETE", "/api/v1/llm/providers/keys/{}", Endpoint::DeleteKey),
+];
 
 impl Route {
     /// The values of the `{}`, when the path matches.
@@ -96,7 +113,7 @@ pub enum Target {
 pub fn find(mount: Mount, request: &Request) -> Target {
     let path = request.path();
     let mounted = if mount == Mount::Missing { &[] } else { FLAG_ROUTES.as_slice() };
-    let routes = || mounted.iter().chain(&AUTH_ROUTES);
+    let routes = || mounted.iter().chain(&FIXED_ROUTES);
 
     let mut wrong_method = None;
     for route in routes() {

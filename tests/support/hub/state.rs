@@ -15,6 +15,7 @@ use super::balance::{Balancer, Routing};
 use super::config::{self, Env, Flags, ImportError};
 use super::faults::Faults;
 use super::http::{Ending, Header, Request, Response};
+use super::providers::{self, Providers, Surroundings, TestLimiter};
 use super::random::Random;
 use super::routes::{self, Endpoint, Mount, Target};
 use super::sessions::{Csrf, Sessions};
@@ -49,6 +50,8 @@ pub struct Worker {
     /// Its own copy of the flags.
     pub flags: Mutex<Flags>,
     limiter: Mutex<Limiter>,
+    /// Tests of provider keys.
+    pub tests: Mutex<TestLimiter>,
     /// Counts its starts; its connections end when this changes.
     pub starts: watch::Sender<u64>,
 }
@@ -122,6 +125,8 @@ pub struct State {
     pub workers: Vec<Worker>,
     /// Shared by all processes.
     pub sessions: Mutex<Sessions>,
+    /// The database behind the provider keys, shared by all processes.
+    pub providers: Mutex<Providers>,
     /// Which worker is next.
     pub balancer: Mutex<Balancer>,
     /// What is broken at the moment.
@@ -130,7 +135,8 @@ pub struct State {
     pub faults_changed: watch::Sender<u64>,
     /// All requests so far.
     pub log: Mutex<Log>,
-    random: Mutex<Random>,
+    /// For request ids and row ids.
+    pub random: Mutex<Random>,
 }
 
 /// The guard, also after a panic in a test that held it.
@@ -146,6 +152,7 @@ impl State {
             .map(|_| Worker {
                 flags: Mutex::new(flags.clone()),
                 limiter: Mutex::default(),
+                tests: Mutex::default(),
                 starts: watch::Sender::new(1),
             })
             .collect();
@@ -154,6 +161,7 @@ impl State {
             env: Mutex::new(env),
             workers,
             sessions: Mutex::new(Sessions::new(settings.session_lifetime, Random::seeded(seed ^ 1))),
+            providers: Mutex::default(),
             balancer: Mutex::new(Balancer::new(&settings.routing, settings.workers, Random::seeded(seed ^ 2))),
             faults: Mutex::default(),
             faults_changed: watch::Sender::new(0),
@@ -169,6 +177,7 @@ impl State {
         let Some(worker) = self.workers.get(worker) else { return Ok(()) };
         *lock(&worker.flags) = flags;
         *lock(&worker.limiter) = Limiter::default();
+        lock(&worker.tests).forget();
         worker.starts.send_modify(|starts| *starts += 1);
         Ok(())
     }
@@ -226,6 +235,21 @@ impl State {
                 match endpoint {
                     Endpoint::CsrfToken => lock(&self.sessions).token_answer(request),
                     Endpoint::CatchAll => routes::not_found(),
+                    Endpoint::ProviderInfo
+                    | Endpoint::Keys
+                    | Endpoint::SaveKey
+                    | Endpoint::TestKey
+                    | Endpoint::DeleteKey => {
+                        let surroundings = Surroundings {
+                            sessions: &lock(&self.sessions),
+                            env: &lock(&self.env),
+                            providers: &mut lock(&self.providers),
+                            tests: &mut lock(&worker.tests),
+                            now: self.now(),
+                            random: &mut lock(&self.random),
+                        };
+                        providers::answer(endpoint, &captures, request, surroundings)
+                    }
                     flags => api::answer(flags, &captures, request, &mut lock(&worker.flags), self.now()),
                 }
             }

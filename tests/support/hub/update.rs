@@ -61,26 +61,35 @@ pub fn path_percentage(text: &str) -> Result<Number, Response> {
 }
 
 /// Why a value is refused.
-struct Problem {
-    kind: Kind,
-    location: Vec<Value>,
-    input: Json,
+pub struct Problem {
+    /// In which words.
+    pub kind: Kind,
+    /// Where.
+    pub location: Vec<Value>,
+    /// What was sent there.
+    pub input: Json,
 }
 
+/// A way to refuse, in the words of pydantic 2.
 #[derive(Clone, Copy)]
-struct Kind {
-    name: &'static str,
-    message: &'static str,
+pub struct Kind {
+    /// Its `type`.
+    pub name: &'static str,
+    /// Its `msg`.
+    pub message: &'static str,
 }
 
 impl Kind {
-    fn at(self, input: &Json) -> Problem {
+    /// A refusal of this value, wherever it stands.
+    pub fn at(self, input: &Json) -> Problem {
         Problem { kind: self, location: Vec::new(), input: input.clone() }
     }
 }
 
-const MISSING: Kind = Kind { name: "missing", message: "Field required" };
-const NOT_AN_OBJECT: Kind = Kind {
+/// pydantic's words.
+pub const MISSING: Kind = Kind { name: "missing", message: "Field required" };
+/// pydantic's words.
+pub const NOT_AN_OBJECT: Kind = Kind {
     name: "model_attributes_type",
     message: "Input should be a valid dictionary or object to extract fields from",
 };
@@ -94,7 +103,8 @@ const INT_FROM_FLOAT: Kind =
     Kind { name: "int_from_float", message: "Input should be a valid integer, got a number with a fractional part" };
 const FINITE_NUMBER: Kind = Kind { name: "finite_number", message: "Input should be a finite number" };
 const LIST_TYPE: Kind = Kind { name: "list_type", message: "Input should be a valid list" };
-const STRING_TYPE: Kind = Kind { name: "string_type", message: "Input should be a valid string" };
+/// pydantic's words.
+pub const STRING_TYPE: Kind = Kind { name: "string_type", message: "Input should be a valid string" };
 
 /// A 422; or the crash of a hub that cannot write the input it was given, such as NaN.
 fn refusal(problems: &[Problem]) -> Response {
@@ -113,13 +123,14 @@ fn refusal(problems: &[Problem]) -> Response {
     details.map_or_else(Response::crash, |details| Response::json(422, &json!({ "detail": details })))
 }
 
-fn problem_with_body(body: &Json) -> Problem {
+/// The refusal of a body that is missing or no object.
+pub fn problem_with_body(body: &Json) -> Problem {
     let kind = if *body == Json::Null { MISSING } else { NOT_AN_OBJECT };
     Problem { location: vec![json!("body")], ..kind.at(body) }
 }
 
 /// The body by the rules of FastAPI: JSON when the type says so or is absent, else plain text.
-fn body(request: &Request) -> Result<Json, Response> {
+pub fn body(request: &Request) -> Result<Json, Response> {
     if request.body.is_empty() {
         return Ok(Json::Null);
     }

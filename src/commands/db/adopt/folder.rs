@@ -17,8 +17,8 @@ use crate::ui::{Page, Tone, View};
 #[derive(Debug, Args)]
 pub struct FromFolder {
     /// The folder of scripts; left out only with --from
-    #[arg(required_unless_present = "from", conflicts_with = "from")]
-    pub dir: Option<PathBuf>,
+    #[arg(value_name = "DIR", required_unless_present = "from", conflicts_with = "from")]
+    scripts: Option<PathBuf>,
     /// Write the manifest over another one, or into a folder that has a layout of its own
     #[arg(long, conflicts_with = "from")]
     replace: bool,
@@ -26,7 +26,7 @@ pub struct FromFolder {
     #[arg(long, conflicts_with = "from")]
     no_trial: bool,
     /// How long one statement may take on the scratch database
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s", conflicts_with = "from")]
     statement_timeout: Duration,
 }
 
@@ -39,6 +39,7 @@ enum State {
     Unchanged,
     DryRun,
     NothingToAdopt,
+    NothingRan,
 }
 
 /// `db adopt`
@@ -80,7 +81,10 @@ impl View for AdoptView {
                 (Tone::Dim, notes.join(", ")),
             ]
         });
-        page.table(&["version", "up", "down", "needs", ""], rows);
+        let rows: Vec<_> = rows.collect();
+        if !rows.is_empty() {
+            page.table(&["version", "up", "down", "needs", ""], rows);
+        }
         // A file with a problem is told once, with its place.
         let told = |file: &str| self.problems.iter().any(|problem| problem.file == file);
         for ignored in self.ignored.iter().filter(|ignored| !told(&ignored.file)) {
@@ -108,7 +112,7 @@ impl View for AdoptView {
             ));
             offer.sql.lines().for_each(|line| page.toned(Tone::Dim, format!("  {line}")));
         }
-        match self.basis {
+        match self.basis.filter(|_| !self.migrations.is_empty()) {
             Some(Basis::Tried) => page.line(
                 "every entry ran in this order on an empty scratch database; the downs were only read, db verify proves them",
             ),
@@ -122,13 +126,14 @@ impl View for AdoptView {
             State::Replaced => "the manifest was replaced",
             State::Unchanged => "the manifest says so already: unchanged",
             State::DryRun | State::NothingToAdopt => "dry run: nothing was written",
+            State::NothingRan => "no script has run, so there is no order to write down: nothing was written",
         });
     }
 }
 
 impl FromFolder {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
-        let folder = app.migrations_folder(self.dir.as_deref())?;
+        let folder = app.migrations_folder(self.scripts.as_deref())?;
         let found = app.found(&folder)?;
         if let Some(layout) = found.layout.filter(|_| !self.replace) {
             app.show(&self.nothing(layout))?;
@@ -140,6 +145,8 @@ impl FromFolder {
         }
         let proposal = app.proposal(&folder, &found, trial).await?;
         let state = match (found.manifest(), proposal.text()) {
+            // A manifest that ignores every file would make the other commands pass without having looked at one.
+            _ if proposal.entries.is_empty() => State::NothingRan,
             (Some(before), text) if before == text => State::Unchanged,
             _ if globals.dry_run => State::DryRun,
             (Some(before), _) if !self.replace => return Err(self.conflict(before, &proposal)),
@@ -155,7 +162,7 @@ impl FromFolder {
     }
 
     fn path(&self) -> String {
-        self.dir.clone().unwrap_or_default().join(MANIFEST).display().to_string()
+        self.scripts.clone().unwrap_or_default().join(MANIFEST).display().to_string()
     }
 
     fn nothing(&self, layout: Layout) -> AdoptView {

@@ -6,29 +6,30 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::super::super::Globals;
-use super::super::tuning::Folder;
 use crate::app::{Answer, App, LedgerWish, LiveSchema};
 use crate::domain::foreign_ledger::Tool;
 use crate::error::{Error, Stage};
 use crate::ui::{Page, Tone, View};
 
-/// Whose ledger, and where.
+/// Whose ledger, and where. Beside a folder of scripts its options mean nothing, and are refused: `requires` alone lets them
+/// pass there, since clap forgives it where the required option conflicts with what is given.
 #[derive(Debug, Args)]
 pub struct FromLedger {
     /// The tool; `auto` looks for the ledgers of all of them
     #[arg(long, value_enum, value_name = "TOOL")]
     pub from: Option<Word>,
     /// Its table, if the tool was told another name or there are several
-    #[arg(long, value_name = "[SCHEMA.]NAME", requires = "from")]
+    #[arg(long, value_name = "[SCHEMA.]NAME", requires = "from", conflicts_with = "scripts")]
     table: Option<String>,
     /// Alembic's folder `versions`: which revisions come before which stands in its Python files only
-    #[arg(long, value_name = "PATH", requires = "from")]
+    #[arg(long, value_name = "PATH", requires = "from", conflicts_with = "scripts")]
     revisions: Option<PathBuf>,
     /// Go on although the live schema is not what the files make, or nobody could find out (needs --reason)
-    #[arg(long, requires = "from")]
+    #[arg(long, requires = "from", conflicts_with = "scripts")]
     unproven: bool,
-    #[command(flatten)]
-    folder: Folder,
+    /// The folder of that tool's files instead of the profile's migrations, or of those that are built in
+    #[arg(long, value_name = "PATH", requires = "from", conflicts_with = "scripts")]
+    dir: Option<PathBuf>,
 }
 
 /// The tools by their words.
@@ -109,7 +110,7 @@ impl View for LedgerView {
 impl FromLedger {
     pub async fn run(self, from: Word, app: &App, globals: &Globals) -> Result<Answer, Error> {
         app.announce();
-        let wish = LedgerWish { tool: from.tool(), table: self.table, dir: self.folder.dir, revisions: self.revisions };
+        let wish = LedgerWish { tool: from.tool(), table: self.table, dir: self.dir, revisions: self.revisions };
         let handed = app.handed(&wish).await?;
         handed.notes.iter().for_each(|note| app.ui.note(note));
         if let LiveSchema::Doubtful(doubts) = &handed.live {

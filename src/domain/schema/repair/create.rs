@@ -100,7 +100,12 @@ impl Repairs<'_> {
                     }
                 }
                 text.push_str(if goal.fact("not null").is_some() { " NOT NULL" } else { "" });
-                Script::of(text)
+                let mut script = Script::of(text);
+                let is_check = |one: &&Object| one.kind == Kind::Constraint && one.of.as_ref() == Some(name);
+                for check in self.goal.values().copied().filter(is_check) {
+                    script.append(self.create(check)?);
+                }
+                script
             }
             Kind::Cast => {
                 done.extend(["function", "context", "method"]);

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use crate::domain::rows::{self as domain, Rows};
 use crate::store::StoreError;
 use crate::store::database::literal::quote;
+use crate::store::database::scratch::Scratch;
 use crate::store::postgres::{Pace, Session, Target};
 
 use insert::{Outcome, Wish, block, insert, returning};
@@ -51,6 +52,18 @@ impl Sentinels {
         let session = Session::open(scratch).await?;
         let (choices, hopeless) = (HashMap::new(), HashMap::new());
         Ok(Self { session, shapes: Shapes::default(), own: Vec::new(), number: 0, choices, hopeless })
+    }
+
+    /// The same with the rights of the scratch database's own role, where it has one: planting fires triggers.
+    ///
+    /// # Errors
+    /// Those of connecting.
+    pub(super) async fn on(scratch: &Scratch) -> Result<Self, StoreError> {
+        let mut sentinels = Self::open(scratch.target()).await?;
+        if let Some(role) = scratch.role() {
+            sentinels.session.act_as(quote(role));
+        }
+        Ok(sentinels)
     }
 
     /// Leave, so that the database can be dropped.

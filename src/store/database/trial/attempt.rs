@@ -215,7 +215,8 @@ impl Attempt<'_> {
         }
         if stumble.missing.is_empty() {
             // The server points at the first letter of the name, and the script counts from its own start.
-            let offset = stumble.at.offset.checked_sub(statement.position().offset);
+            // At the very start stands a keyword: there it did not point at all, as where a role is missing.
+            let offset = stumble.at.offset.checked_sub(statement.position().offset).filter(|offset| *offset > 0);
             let name = offset.and_then(|offset| name_at(statement, offset));
             stumble.missing.extend(name.map(|name| Object::new(kind, name)));
         }

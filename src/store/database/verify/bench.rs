@@ -1,9 +1,12 @@
 //! A scratch database with the migrations so far on it, and what stands there.
 
+use std::collections::BTreeSet;
+
 use crate::domain::migrations::{Migration, Script};
 use crate::domain::schema::{Fingerprint, reaches_outside};
 use crate::store::StoreError;
 use crate::store::database::scratch::Scratch;
+use crate::store::database::sentinel::Sentinels;
 use crate::store::database::stage::{Broken, Left, Stage};
 use crate::store::postgres::Target;
 
@@ -22,8 +25,12 @@ pub(super) enum State {
 pub(super) struct Bench<'a> {
     server: &'a Target,
     how: &'a How<'a>,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     pub(super) stage: Stage,
+    /// Our rows there.
+    pub(super) sentinels: Sentinels,
+    /// What was said of tables that take none.
+    pub(super) told: BTreeSet<String>,
     /// What stands there.
     pub(super) schema: Fingerprint,
 }
@@ -37,7 +44,9 @@ impl<'a> Bench<'a> {
         earlier: &[Migration],
     ) -> Result<Self, StoreError> {
         match Self::play_all(how, &scratch, earlier).await {
-            Ok((stage, schema)) => Ok(Self { server, how, scratch, stage, schema }),
+            Ok((stage, sentinels, schema)) => {
+                Ok(Self { server, how, scratch, stage, sentinels, told: BTreeSet::new(), schema })
+            }
             Err(error) => Err(scratch.close_after(error).await),
         }
     }
@@ -46,7 +55,7 @@ impl<'a> Bench<'a> {
         how: &How<'_>,
         scratch: &Scratch,
         earlier: &[Migration],
-    ) -> Result<(Stage, Fingerprint), StoreError> {
+    ) -> Result<(Stage, Sentinels, Fingerprint), StoreError> {
         let mut stage = Stage::open(scratch, how.limit).await?;
         for migration in earlier {
             if outside(&migration.up).is_some() {
@@ -57,26 +66,28 @@ impl<'a> Bench<'a> {
             }
         }
         let schema = stage.look().await?;
-        Ok((stage, schema))
+        Ok((stage, Sentinels::on(scratch).await?, schema))
     }
 
     /// Begin again on a new scratch database with the ups of `earlier`.
     pub(super) async fn afresh(self, earlier: &[Migration]) -> Result<Self, StoreError> {
-        let (server, how) = (self.server, self.how);
+        let (server, how, told) = (self.server, self.how, self.told.clone());
         self.close().await?;
         let scratch = Scratch::create_for(server, how.rights).await?;
-        Self::set_up(server, how, scratch, earlier).await
+        Ok(Self { told, ..Self::set_up(server, how, scratch, earlier).await? })
     }
 
     /// Leave nothing behind.
     pub(super) async fn close(self) -> Result<(), StoreError> {
         self.stage.close().await;
+        self.sentinels.close().await;
         self.scratch.close().await
     }
 
     /// Leave nothing behind because of `error`, and say so if something stays.
     pub(super) async fn abandon(self, error: StoreError) -> StoreError {
         self.stage.close().await;
+        self.sentinels.close().await;
         self.scratch.close_after(error).await
     }
 }

@@ -1,12 +1,13 @@
 //! One migration: down where it was never applied, up, down, up again, and what each of them made of the schema.
 
 use super::bench::{Bench, State, outside};
+use super::watched::Watched;
 use super::{Deviation, Examined, Seen};
 use crate::domain::migrations::{Checksum, Migration, Script};
 use crate::domain::proof::{Proof, Verdict, given_back, harmed_unapplied, settle};
-use crate::domain::schema::{Difference, Fingerprint, Level, diff};
+use crate::domain::schema::{Difference, Fingerprint, Kind, Level, diff};
 use crate::store::StoreError;
-use crate::store::database::stage::{Broken, Left};
+use crate::store::database::stage::{Broken, Left, Tried};
 
 impl Examined {
     fn new(migration: &Migration) -> Self {
@@ -18,6 +19,7 @@ impl Examined {
             failure: None,
             notes: Vec::new(),
             unchecked: Vec::new(),
+            lacks: false,
             proof: None,
         }
     }
@@ -73,18 +75,34 @@ impl Bench<'_> {
         let past = self.schema.clone();
         if let Down::Script(down) = down {
             match self.stage.try_down(down, &past).await? {
-                Some(differences) => {
+                Tried::Changed(differences) => {
                     found.deviates(Seen::NeverApplied, Verdict::Residue, harmed_unapplied(&differences));
                 }
-                None => found.unchecked.push(
+                Tried::NotInATransaction => found.unchecked.push(
                     "the down was not tried where the migration was never applied: it cannot be rolled back".to_owned(),
                 ),
+                Tried::Died(broken) => {
+                    found.fail(Verdict::DownFailed, broken.text);
+                    return Ok((found, State::Spoilt));
+                }
             }
         }
-        if let Err(broken) = self.stage.play(&migration.up).await? {
-            let state = if broken.left == Left::Nothing { State::Clean } else { State::Spoilt };
+        let mut watched = match &down {
+            Down::Script(down) if !(down.leaves_rows_alone() && has_no_event_trigger(&past)) => {
+                self.watch(&mut found).await?
+            }
+            _ => None,
+        };
+        let (played, in_the_way) = self.play_up(migration).await?;
+        if let Err(broken) = played {
+            let state = state_after(&broken);
+            found.lacks = broken.is_about_something_missing();
             found.fail(Verdict::UpFailed, broken.text);
             return Ok((found, state));
+        }
+        if let Some(text) = in_the_way {
+            found.notes.push(format!("its up runs only where no rows are in the way: {text}"));
+            watched = None;
         }
         let with = self.look_after(&mut found, &past).await?;
         let down = match down {
@@ -95,8 +113,44 @@ impl Bench<'_> {
                 return Ok((found, State::Clean));
             }
         };
-        let state = self.back_and_again(migration, down, (&past, with), &mut found).await?;
+        let state = self.back_and_again(migration, down, (&past, with), (watched, &mut found)).await?;
         Ok((found, state))
+    }
+
+    /// Play the up; where rows are in its way, again without those of ours. Also what was in the way then.
+    async fn play_up(&mut self, migration: &Migration) -> Result<(Result<(), Broken>, Option<String>), StoreError> {
+        match self.stage.play(&migration.up).await? {
+            Err(broken) if broken.is_about_rows() && broken.left == Left::Nothing => {
+                self.forget_rows().await?;
+                let again = self.stage.play(&migration.up).await?;
+                Ok((again, Some(broken.text)))
+            }
+            played => Ok((played, None)),
+        }
+    }
+
+    /// Play the down on a schema where others have written; where their rows are in its way, again without them.
+    async fn play_down(
+        &mut self,
+        down: &Script,
+        mut watched: Option<Watched>,
+        found: &mut Examined,
+    ) -> Result<(Result<(), Broken>, Option<Watched>), StoreError> {
+        watched = self.write_since(watched, found).await?;
+        match self.stage.play(down).await? {
+            Err(broken) if broken.is_about_rows() && broken.left == Left::Nothing && watched.is_some() => {
+                watched = self.unwrite(watched, found).await?;
+                let again = self.stage.play(down).await?;
+                if again.is_ok() {
+                    found.notes.push(format!(
+                        "rows that are written after the up can be in the way of its down: {}",
+                        broken.text
+                    ));
+                }
+                Ok((again, watched))
+            }
+            played => Ok((played, watched)),
+        }
     }
 
     async fn look_after(&mut self, found: &mut Examined, past: &Fingerprint) -> Result<Fingerprint, StoreError> {
@@ -113,9 +167,10 @@ impl Bench<'_> {
         migration: &Migration,
         down: &Script,
         (past, with): (&Fingerprint, Fingerprint),
-        found: &mut Examined,
+        (watched, found): (Option<Watched>, &mut Examined),
     ) -> Result<State, StoreError> {
-        if let Err(broken) = self.stage.play(down).await? {
+        let (played, watched) = self.play_down(down, watched, found).await?;
+        if let Err(broken) = played {
             let state = state_after(&broken);
             found.fail(Verdict::DownFailed, broken.text);
             self.schema = with;
@@ -128,7 +183,8 @@ impl Bench<'_> {
         if back.reordered {
             found.verdict.worsen(Verdict::ReversibleExceptColumnOrder);
         }
-        if let Err(broken) = self.stage.play(&migration.up).await? {
+        self.judge_rows(watched, found).await?;
+        if let (Err(broken), _) = self.play_up(migration).await? {
             found.fail(Verdict::Residue, format!("after the down it cannot be applied again: {}", broken.text));
             return Ok(State::Spoilt);
         }
@@ -145,7 +201,12 @@ impl Bench<'_> {
     }
 }
 
-/// A down that failed leaves the schema with its up, unless parts of it stand.
+/// Without one, what a statement says is what it does.
+fn has_no_event_trigger(schema: &Fingerprint) -> bool {
+    schema.objects.iter().all(|object| object.kind != Kind::EventTrigger)
+}
+
+/// A script that failed leaves the schema as it was, unless parts of it stand.
 fn state_after(broken: &Broken) -> State {
     if broken.left == Left::Nothing { State::Clean } else { State::Spoilt }
 }

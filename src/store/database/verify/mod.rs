@@ -7,6 +7,7 @@
 mod bench;
 mod examine;
 mod shares;
+mod watched;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::domain::migrations::Migration;
-use crate::domain::proof::{Proof, Verdict};
+use crate::domain::proof::{Proof, Verdict, prerequisites};
 use crate::store::StoreError;
 use crate::store::postgres::Target;
 
@@ -58,6 +59,9 @@ pub struct Examined {
     /// What was not checked, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unchecked: Vec<String>,
+    /// Whether its up failed because something is not there.
+    #[serde(skip)]
+    lacks: bool,
     /// What can be kept, where it is proven.
     #[serde(skip)]
     pub proof: Option<Proof>,
@@ -91,9 +95,6 @@ pub enum Seen {
 /// # Errors
 /// Those of [`Scratch::create`], and of a server that goes away. What a migration does wrong is in its [`Examined`].
 pub async fn verify(server: &Target, migrations: &[Migration], how: &How<'_>) -> Result<Vec<Examined>, StoreError> {
-    if migrations.is_empty() {
-        return Ok(Vec::new());
-    }
     let wanted = (migrations.len() / WORTH).clamp(1, how.workers.max(1));
     let mut scratches = vec![Scratch::create_for(server, how.rights).await?];
     while scratches.len() < wanted {
@@ -130,5 +131,9 @@ pub async fn verify(server: &Target, migrations: &[Migration], how: &How<'_>) ->
             Ok::<_, StoreError>(found)
         }
     });
-    Ok(try_join_all(workers).await?.into_iter().flatten().collect())
+    let mut found: Vec<Examined> = try_join_all(workers).await?.into_iter().flatten().collect();
+    for (number, examined) in found.iter_mut().enumerate().filter(|(_, examined)| examined.lacks) {
+        examined.notes.extend(prerequisites(migrations, number));
+    }
+    Ok(found)
 }

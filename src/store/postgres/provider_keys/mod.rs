@@ -5,6 +5,7 @@
 
 mod columns;
 mod row;
+mod tested;
 mod write;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::store::{Source, StoreError};
 
 use self::columns::Columns;
 use self::row::Row;
+pub use self::tested::Tested;
 use self::write::Change;
 use super::pace::Pace;
 use super::session::Session;

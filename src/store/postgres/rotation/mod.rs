@@ -42,7 +42,16 @@ pub struct Rotations {
 
 /// The right to rotate, until it is dropped with its connection.
 pub struct RotationLock {
-    _session: Option<Session>,
+    session: Option<Session>,
+}
+
+impl RotationLock {
+    /// Give it back.
+    pub async fn release(self) {
+        if let Some(session) = self.session {
+            session.abandon().await;
+        }
+    }
 }
 
 impl Rotations {
@@ -71,14 +80,14 @@ impl Rotations {
     /// [`StoreError::Conflict`] that names who works, after five seconds.
     pub async fn lock(&self) -> Result<RotationLock, StoreError> {
         if self.target.connections() == Connections::One {
-            return Ok(RotationLock { _session: None });
+            return Ok(RotationLock { session: None });
         }
         let mut session = Session::open_as(&self.target, &format!("llmhub keys rotate {}", self.actor)).await?;
         session.begin_hold().await?;
         for key in LOCKS {
             self.take(&mut session, key).await?;
         }
-        Ok(RotationLock { _session: Some(session) })
+        Ok(RotationLock { session: Some(session) })
     }
 
     async fn take(&self, session: &mut Session, key: i64) -> Result<(), StoreError> {

@@ -1,20 +1,21 @@
-//! Rotating the master key: what it protects, what would become of it, and the steps, each of which may be run again.
+//! Rotating the master key: what it protects, and what would become of it. Nothing is written here.
 //!
-//! The plan writes nothing. A run goes on where the journal says that the last one ended, after a second look under the lock.
+//! A plan goes on where the journal says that the last run ended; [`steps`] does it.
+
+mod steps;
 
 use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+pub use self::steps::Rotated;
 use super::App;
 use crate::domain::fernet::MasterKey;
-use crate::domain::keys::rotation::{Phase, Renewal, Rotor, Standing, Step, Tally, Treatment, Window, Wish, steps};
-use crate::error::{Error, Stage};
+use crate::domain::keys::rotation::{Phase, Rotor, Step, Tally, Treatment, Window, Wish, steps};
+use crate::error::Error;
 use crate::store::env_file::EnvVariable;
-use crate::store::postgres::rotation::{
-    Fingerprints, Journal, JsonHit, Open, Outset, Rotations, TokenColumn, TokenPlace,
-};
+use crate::store::postgres::rotation::{Journal, JsonHit, Open, Rotations, TokenColumn, TokenPlace};
 use crate::store::{Source, StoreError};
 
 /// The hub's own variable for its master key.
@@ -97,17 +98,6 @@ pub enum RotationState {
     Finished,
     /// Everything is as before.
     Aborted,
-}
-
-/// What a run has done.
-#[derive(Clone, Copy, Debug)]
-pub struct Rotated {
-    /// The journal's number.
-    pub rotation: Option<i64>,
-    /// How far it is.
-    pub state: RotationState,
-    /// Rows that were written.
-    pub rows: u64,
 }
 
 impl RotationPlan {
@@ -243,107 +233,6 @@ impl App {
         })
     }
 
-    /// Do the steps of a plan.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] for an obstacle, [`Error::Store`]: a conflict where the journal has moved since.
-    pub async fn rotate(&self, plan: &RotationPlan, reason: Option<&str>) -> Result<Rotated, Error> {
-        if let Some((message, hint)) = plan.obstacle() {
-            return Err(Error::Refused { message, hint });
-        }
-        let _lock = plan.rotations.lock().await?;
-        let now = plan.rotations.journal().await?.open.map(|open| (open.id, open.phase));
-        if now != plan.open.as_ref().map(|open| (open.id, open.phase)) {
-            return Err(Error::Store(StoreError::Conflict(
-                "somebody else has gone on with the rotation meanwhile; nothing was written, run it again".to_owned(),
-            )));
-        }
-        self.stage(Stage::Writing("db".to_owned()));
-        let confirmed: Vec<String> = plan.columns.iter().map(|column| column.column.clone()).collect();
-        let mut done =
-            Rotated { rotation: plan.open.as_ref().map(|open| open.id), state: RotationState::Unchanged, rows: 0 };
-        for step in plan.steps {
-            done.state = self.rotation_step(plan, *step, &confirmed, reason, &mut done).await?;
-        }
-        self.stage(Stage::Written);
-        Ok(done)
-    }
-
-    async fn rotation_step(
-        &self,
-        plan: &RotationPlan,
-        step: Step,
-        confirmed: &[String],
-        reason: Option<&str>,
-        done: &mut Rotated,
-    ) -> Result<RotationState, Error> {
-        let rotations = &plan.rotations;
-        let rotation = done.rotation.unwrap_or_default();
-        let mut renew = |token: &str| random().map_or(Renewal::Unopened, |iv| plan.rotor.renew(token, iv));
-        match step {
-            Step::Apply => {
-                let keys = Fingerprints { old: plan.old_key.clone(), new: plan.new_key.clone() };
-                let outset = Outset { keys: &keys, reason, confirmed };
-                let made = rotations.apply(&outset, &plan.places(Treatment::Rotate), &mut renew).await?;
-                (done.rotation, done.rows) = (Some(made.rotation), made.rows);
-                Ok(RotationState::Swapped)
-            }
-            Step::Swap => {
-                rotations.intend_swap(rotation, plan.env_before).await?;
-                if let Some(env) = &plan.env {
-                    let wanted = plan.rotor.new_key().expose();
-                    let expected = |there: Option<&str>| there.is_none_or(|text| known_text(&plan.rotor, text));
-                    env.replace(&expected, Some(&wanted))?;
-                }
-                rotations.swapped(rotation).await?;
-                Ok(RotationState::Swapped)
-            }
-            Step::Verify => {
-                let made = rotations.sweep(rotation, confirmed, &plan.places(Treatment::Rotate), &mut renew).await?;
-                done.rows += made.rows;
-                Ok(RotationState::Swapped)
-            }
-            Step::Finish => {
-                rotations.close(rotation, Wish::Forward).await?;
-                Ok(RotationState::Finished)
-            }
-            Step::Restore => {
-                let old = old_key(plan)?;
-                let mut revert = |token: &str| match (old, random()) {
-                    (Some(old), Some(iv)) => plan.rotor.revert(old, token, iv),
-                    (None, _) => Renewal::Keep,
-                    (_, None) => Renewal::Unopened,
-                };
-                let places: Vec<TokenPlace> = plan.columns.iter().map(|column| column.place.clone()).collect();
-                done.rows = rotations.restore(rotation, &places, &mut revert).await?.rows;
-                Ok(RotationState::Aborted)
-            }
-            Step::SwapBack => {
-                self.swap_back(plan)?;
-                Ok(RotationState::Aborted)
-            }
-            Step::Close => {
-                rotations.close(rotation, Wish::Back).await?;
-                Ok(RotationState::Aborted)
-            }
-        }
-    }
-
-    /// Give the env file what it held before, if it was edited.
-    fn swap_back(&self, plan: &RotationPlan) -> Result<(), Error> {
-        let before = plan.open.as_ref().and_then(|open| open.env_before.as_deref());
-        let (Some(env), Some(before)) = (&plan.env, before) else { return Ok(()) };
-        let old = old_key(plan)?.filter(|_| before == "old").map(MasterKey::expose);
-        let expected = |there: Option<&str>| there.is_none_or(|text| known_text(&plan.rotor, text));
-        // The file may still hold the old key in another spelling than ours: then it was never edited.
-        let there = env.read()?;
-        let same = |text: &str| MasterKey::parse(text).ok().map(|key| key.expose()) == old;
-        if there.as_ref().map_or(old.is_none(), |there| same(there.expose_secret())) {
-            return Ok(());
-        }
-        Ok(env.replace(&expected, old.as_deref().map(String::as_str))?)
-    }
-
     /// The ring and the new key.
     fn rotor(&self, variable: &str) -> Result<Rotor, Error> {
         let Some(text) = self.environment().variable(variable)? else {
@@ -387,17 +276,6 @@ impl App {
     }
 }
 
-/// The key before this rotation, from the ring.
-fn old_key(plan: &RotationPlan) -> Result<Option<&MasterKey>, Error> {
-    let Some(wanted) = plan.open.as_ref().and_then(|open| open.keys.old.as_deref()) else { return Ok(None) };
-    plan.rotor.key(wanted).map(Some).ok_or_else(|| Error::Refused {
-        message: format!(
-            "the way back needs the old master key fp:{wanted}, which is not configured; nothing was written"
-        ),
-        hint: "give it in BYOK_ENCRYPTION_KEYS_OLD: llmhub profile show".to_owned(),
-    })
-}
-
 /// A rotation that is under way goes on with its own key.
 fn same_keys(open: &Open, rotor: &Rotor) -> Result<(), Error> {
     let given = rotor.new_key().fingerprint();
@@ -410,16 +288,10 @@ fn same_keys(open: &Open, rotor: &Rotor) -> Result<(), Error> {
     ))))
 }
 
-/// Whether a text of the env file is a key of this rotation.
-fn known_text(rotor: &Rotor, text: &str) -> bool {
-    MasterKey::parse(text).is_ok_and(|key| key == *rotor.new_key() || rotor.key(&key.fingerprint()).is_some())
-}
-
 fn planned(rotor: &Rotor, column: TokenColumn) -> PlannedColumn {
     let mut tally = Tally::default();
     for (token, rows) in &column.tokens {
-        let standing: Standing = rotor.standing(token);
-        tally.add(&standing, *rows);
+        tally.add(&rotor.standing(token), *rows);
     }
     PlannedColumn {
         column: column.place.name.clone(),
@@ -430,10 +302,4 @@ fn planned(rotor: &Rotor, column: TokenColumn) -> PlannedColumn {
         due: tally.due(),
         place: column.place,
     }
-}
-
-/// A fresh initialisation vector; without randomness nothing may be sealed.
-fn random() -> Option<[u8; 16]> {
-    let mut iv = [0; 16];
-    getrandom::fill(&mut iv).ok().map(|()| iv)
 }
