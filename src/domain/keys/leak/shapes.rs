@@ -139,8 +139,11 @@ fn assigned(bytes: &[u8], behind: usize) -> Option<usize> {
     Some(behind + skipped + 1 + value)
 }
 
-/// Whether a text has the variety of a random one of its length.
+/// Whether a text has the variety of a random one of its length, and does not count, as examples do.
 fn is_random(text: &str) -> bool {
+    if text.contains("0123456") {
+        return false;
+    }
     let mut seen = [false; 128];
     text.bytes().for_each(|byte| {
         if let Some(seen) = seen.get_mut(usize::from(byte)) {
@@ -200,6 +203,7 @@ mod tests {
     #[test]
     fn what_only_begins_like_a_key_is_none() {
         case("sk-proj-short", None);
+        case("sk-proj-0123456789abcdefABCDEF", None);
         case("sk-proj-xxxxxxxxxxxxxxxxxxxxxxxxxxxx", None);
         case("sk-proj-your-key-goes-here-0123456789ab", None);
         case(".sk-spinner-of-the-loading-page-number-12", None);
