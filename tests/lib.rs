@@ -29,6 +29,7 @@ mod flags_hub;
 mod flags_input;
 mod flags_sources;
 mod hub_double;
+mod keys_audit;
 mod keys_db;
 mod keys_hub;
 mod keys_rotate;

@@ -12,6 +12,7 @@ pub mod git;
 mod http;
 pub mod hub;
 pub mod keys;
+pub mod leaks;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;

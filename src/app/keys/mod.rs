@@ -1,5 +1,6 @@
 //! Provider keys: opening their stores, the ring of master keys, the ways in, and what is known of each row.
 
+mod audit;
 mod by_hub;
 mod entry;
 mod known;

@@ -1,5 +1,6 @@
 //! `llmhub keys`: the table of contents.
 
+mod audit;
 mod entry;
 mod import;
 mod list;
@@ -31,6 +32,7 @@ pub enum Keys {
     Disable(switch::Disable),
     Import(import::Import),
     Rotate(rotate::Rotate),
+    Audit(audit::Audit),
     Providers(providers::Providers),
 }
 
@@ -45,6 +47,7 @@ impl Keys {
             Self::Disable(command) => command.run(app, globals).await,
             Self::Import(command) => command.run(app, globals).await,
             Self::Rotate(command) => command.run(app, globals).await,
+            Self::Audit(command) => command.run(app, globals).await,
             Self::Providers(command) => command.run(app),
         }
     }

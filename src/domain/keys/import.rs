@@ -69,7 +69,7 @@ fn content(value: &str) -> Content {
 }
 
 /// Whether a value is what example files hold.
-fn is_placeholder(value: &str) -> bool {
+pub(super) fn is_placeholder(value: &str) -> bool {
     const WORDS: [&str; 9] =
         ["your", "change", "replace", "example", "placeholder", "insert", "todo", "dummy", "redacted"];
     let lower = value.trim().to_lowercase();

@@ -3,7 +3,9 @@
 //!
 //! Nothing here can print a secret: the types that hold one have neither `Debug` nor `Display`.
 
+pub mod audit;
 pub mod import;
+pub mod leak;
 pub mod provider;
 pub mod question;
 pub mod ring;
