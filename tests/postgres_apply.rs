@@ -271,7 +271,7 @@ async fn a_ledger_that_disagrees_with_the_files_is_a_conflict() {
     let wanted = Wanted { late: Late::Apply, ..Wanted::default() };
     let done = llmhub::store::database::apply(&target, &late, &wanted, &run()).await.unwrap();
     assert_eq!((done.applied[0].version.as_str(), done.current.as_deref()), ("2", Some("2")));
-    database.sql("UPDATE llmhub.ledger_format SET format = 2").await;
+    database.sql("UPDATE llmhub.ledger_format SET format = 99").await;
     conflict(applied(&target).await, "use the newer llmhub");
 }
 
