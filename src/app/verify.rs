@@ -23,7 +23,7 @@ use crate::store::postgres::Target;
 pub struct VerifyWish {
     /// The folder, instead of the profile's.
     pub dir: Option<PathBuf>,
-    /// A scratch server, instead of the profile's.
+    /// A scratch server, instead of the profile's: its URL, or `env:` and the name of the variable that holds it.
     pub url: Option<SecretString>,
     /// With whose rights the scripts run.
     pub rights: Rights,
@@ -62,7 +62,20 @@ impl App {
     }
 
     async fn scratch_server(&self, typed: Option<&SecretString>) -> Result<Target, Error> {
-        let Some(text) = typed else { return self.target().await };
+        let Some(typed) = typed else { return self.target().await };
+        let text = match typed.expose_secret().strip_prefix("env:") {
+            None => typed.clone(),
+            // Where everybody on this machine could read an argument.
+            Some(name) => match self.environment.variable(name)? {
+                Some(url) => SecretString::from(url),
+                None => {
+                    return Err(Error::Refused {
+                        message: format!("--url names the variable {name}, which is not set"),
+                        hint: format!("export {name}=postgres://…"),
+                    });
+                }
+            },
+        };
         let url = DatabaseUrl::parse(text.expose_secret())
             .map_err(|error| Error::DatabaseUrl { origin: "--url".to_owned(), error })?;
         if let Some(password) = url.password() {

@@ -183,11 +183,15 @@ fn without_a_server_nothing_is_called_proven() {
     home.line("db verify nowhere --url postgres://u@127.0.0.1:1/none").exits(3);
     home.line("db verify m --url nonsense").exits(3);
     let scratch = Database::empty();
-    let closed = format!("db verify m --database-url postgres://u@127.0.0.1:1/none --url {}", scratch.url());
-    assert_eq!(verdicts(&home.line(&format!("{closed} --json")).exits(0)), ["reversible"]);
+    let closed = "db verify m --database-url postgres://u@127.0.0.1:1/none --url env:SCRATCH";
+    assert_eq!(
+        verdicts(&home.line(&format!("{closed} --json")).env("SCRATCH", scratch.url()).exits(0)),
+        ["reversible"]
+    );
     // A gate that has looked at nothing does not open.
     home.file("none/llmhub.migrations.toml", "");
     home.line("db verify none --url postgres://u@127.0.0.1:1/none").exits(7).says("no migration to verify");
     // What was proven cannot be kept there: that is a failure, not a success.
-    home.line(&format!("{closed} --record")).exits(6);
+    home.line(&format!("{closed} --record")).env("SCRATCH", scratch.url()).exits(6);
+    home.line(&format!("{closed} --record")).exits(7).says("names the variable SCRATCH, which is not set");
 }

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -38,14 +39,49 @@ pub fn rounds(usual: u64, long: u64) -> u64 {
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A home with its own configuration, state and cache; removed when dropped.
+///
+/// What the runs have left in it is searched for keys then; what a test has written itself may hold one.
 pub struct Home {
     folder: tempfile::TempDir,
     variables: Vec<(String, String)>,
+    written: Mutex<Vec<PathBuf>>,
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let written = std::mem::take(&mut *self.written.lock().unwrap());
+        for file in files_below(self.path()).into_iter().filter(|file| !written.contains(file)) {
+            // A run that was killed may have left what cannot be opened.
+            let content = std::fs::read(&file).unwrap_or_default();
+            for key in [PROVIDER_KEY, MASTER_KEY] {
+                for half in [&key[..key.len() / 2], &key[key.len() / 2..]] {
+                    let found = content.windows(half.len()).any(|window| window == half.as_bytes());
+                    assert!(!found, "a run has left a key in {}", file.display());
+                }
+            }
+        }
+    }
+}
+
+/// Every ordinary file below a folder, but for what git keeps of a test's own commits; links are not followed.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.fold(Vec::new(), |mut files, entry| {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && entry.file_name() != ".git" => files.extend(files_below(&entry.path())),
+            Ok(kind) if kind.is_file() => files.push(entry.path()),
+            _ => {}
+        }
+        files
+    })
 }
 
 impl Home {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), variables: Vec::new() }
+        Self { folder: tempfile::tempdir().unwrap(), variables: Vec::new(), written: Mutex::default() }
     }
 
     /// Set a variable for every run.
@@ -63,6 +99,7 @@ impl Home {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
+        self.written.lock().unwrap().push(path.clone());
         path
     }
 

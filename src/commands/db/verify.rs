@@ -25,7 +25,7 @@ use crate::ui::{Page, Tone, View};
 pub struct Verify {
     /// The folder of migrations instead of the profile's, or of those that are built in
     dir: Option<PathBuf>,
-    /// A server for the scratch databases, instead of the profile's
+    /// A server for the scratch databases, instead of the profile's; env:NAME reads it from a variable, password and all
     #[arg(long, value_name = "URL", value_parser = secret)]
     url: Option<SecretString>,
     /// Keep the proofs in the profile's database, where a rollback looks for them
