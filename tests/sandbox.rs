@@ -336,7 +336,7 @@ fn every_verb_of_db_works_in_the_sandbox_or_says_what_to_use_instead() {
     case(at, "--sandbox db apply --dry-run", 0, "nothing was written");
     case(at, "--sandbox db apply", 0, "nothing to apply");
     case(at, "--sandbox db history", 0, "feature_flags");
-    case(at, "--sandbox db baseline 0003", 5, "a baseline is for a database that has none");
+    case(at, "--sandbox db baseline 0003", 5, "this is for a database that has none");
     case(at, &format!("--sandbox db new notes --dir {}/new", at.display()), 0, "0001_notes.up.sql");
     case(at, "--sandbox db setup-test", 7, "llmhub --sandbox db seed");
     case(at, &format!("--sandbox db restore {}/x.dump -y", at.display()), 7, "--database-url");
