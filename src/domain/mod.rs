@@ -12,6 +12,7 @@ pub mod keys;
 pub mod lint;
 pub mod migrations;
 pub mod proof;
+pub mod rollout;
 pub mod rows;
 pub mod schema;
 pub mod seeds;

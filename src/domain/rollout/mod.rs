@@ -1,0 +1,7 @@
+//! A gated rollout: what a plan says, what a measurement means, and what to do next (rollout.md 5).
+//!
+//! Pure rules over samples and states. What time it is, what was measured and what the processes hold come in as arguments.
+
+pub mod plan;
+pub mod query;
+pub mod reading;
