@@ -463,10 +463,11 @@ fn a_killed_backup_looks_like_none_and_the_next_run_clears_up() {
     // Neither program has the password among its arguments.
     let own = fs::read_to_string(world.home.path().join("bin/arguments")).unwrap();
     assert!(own.contains("--snapshot=") && !own.contains(CANARY_PASSWORD), "{own}");
-    for process in fs::read_dir("/proc").unwrap().flatten() {
-        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+    let tool = fs::read_to_string(world.home.path().join("bin/pid")).unwrap();
+    for process in [running.id().to_string().as_str(), tool.trim()] {
+        let line = fs::read(format!("/proc/{process}/cmdline")).expect("it runs");
         let line = String::from_utf8_lossy(&line).into_owned();
-        assert!(!line.contains(CANARY_PASSWORD), "{line}");
+        assert!(line.contains("dump") && !line.contains(CANARY_PASSWORD), "{line}");
     }
     running.signal("KILL");
     let done = running.wait();
