@@ -206,7 +206,12 @@ impl Rotate {
             ],
             RotationState::Aborted if plan.phase == Phase::Swapped => {
                 let back = "put the old key into BYOK_ENCRYPTION_KEY of the hub's environment".to_owned();
-                plan.env_file().is_none().then_some(back).into_iter().chain([recreate]).collect()
+                let look = format!(
+                    "keep the new master key until this finds nothing: what the hub saved before it was recreated is under it: \
+                     llmhub keys audit{}",
+                    globals.where_words()
+                );
+                plan.env_file().is_none().then_some(back).into_iter().chain([recreate, look]).collect()
             }
             RotationState::Aborted | RotationState::Unchanged | RotationState::Planned => Vec::new(),
         }
