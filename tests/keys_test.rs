@@ -392,7 +392,7 @@ fn a_given_key_goes_to_the_address_of_a_row_only_after_somebody_agreed() {
         ("clear", "custom", Some("http://llm.example.invalid")),
     ]);
     let run = |line: &str| done(stored.home.line(line).stdin(KEY));
-    assert_eq!(run("keys test far --stdin").says("send it to llm.example.invalid?").status, 9);
+    assert_eq!(run("keys test far --stdin").status, 9);
     assert_eq!(run("keys test far --stdin -y --timeout 5s").says("far: unreachable").status, 6);
     assert_eq!(run("keys test clear --stdin -y").says("in clear text").status, 7);
 }
@@ -402,7 +402,8 @@ fn what_goes_to_this_machine_does_not_pass_a_proxy_of_the_environment() {
     let (provider, proxy) = (Provider::start(), Provider::start());
     let url = provider.at("x", "GET", "/v1/models", Reply::Json(200, json!({"data": []})));
     let proxy_url = proxy.at("p", "GET", "/v1/models", Reply::Json(200, json!({"data": []})));
-    let run = Home::new().run(["keys", "test", "openai", "--stdin", "--base-url", &url]).stdin(KEY);
+    let home = Home::new();
+    let run = home.run(["keys", "test", "openai", "--stdin", "--base-url", &url]).stdin(KEY);
     let done = done(run.env("HTTP_PROXY", &proxy_url).env("http_proxy", &proxy_url).env("ALL_PROXY", &proxy_url));
     assert_eq!(done.status, 0, "{}", done.stderr);
     assert_eq!((provider.requests().len(), proxy.requests().len()), (1, 0));

@@ -69,7 +69,8 @@ impl App {
         let Some(address) = address else {
             return match kind {
                 ProviderType::Custom => Err(Error::Usage {
-                    message: "a custom provider has no address of its own to try the key at; nothing was sent".to_owned(),
+                    message: "a custom provider has no address of its own to try the key at; nothing was sent"
+                        .to_owned(),
                     hint: "--base-url https://HOST/v1".to_owned(),
                 }),
                 _ => Ok(None),
@@ -108,10 +109,8 @@ pub(super) fn words(asked: &Asked) -> String {
 /// password.
 pub fn provider_address(text: &str) -> Result<Url, Error> {
     let fits = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    let refused = |message: &str| Error::Usage {
-        message: message.to_owned(),
-        hint: "--base-url https://HOST/v1".to_owned(),
-    };
+    let refused =
+        |message: &str| Error::Usage { message: message.to_owned(), hint: "--base-url https://HOST/v1".to_owned() };
     let url = Url::parse(text).ok().filter(fits).filter(|_| !text.contains(|c: char| c.is_control() || c == ' '));
     let url = url.ok_or_else(|| refused("the base URL is no http or https address"))?;
     if !url.username().is_empty() || url.password().is_some() {

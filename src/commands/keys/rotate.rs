@@ -200,6 +200,13 @@ impl Rotate {
                 next.extend([recreate, again.clone(), format!("or back: {again} --abort")]);
                 next
             }
+            RotationState::Finished if plan.phase == Phase::Swapped => vec![
+                "that every process of the hub has the new key is your word, and was not looked at: llmhub keys list --via hub \
+                 shows what the hub cannot open"
+                    .to_owned(),
+                "then destroy the old master key; a backup of the database from before still needs it".to_owned(),
+                "take it out of BYOK_ENCRYPTION_KEYS_OLD and the profile".to_owned(),
+            ],
             RotationState::Finished => vec![
                 "destroy the old master key; a backup of the database from before still needs it".to_owned(),
                 "take it out of BYOK_ENCRYPTION_KEYS_OLD and the profile".to_owned(),

@@ -53,7 +53,9 @@ pub enum ProviderKeyFault {
     #[error("the key holds a control character or one that cannot be seen")]
     Control,
     /// A letter or a dash that no key has.
-    #[error("the key holds a character outside of ASCII, which no HTTP header carries: a dash or a letter was replaced on the way")]
+    #[error(
+        "the key holds a character outside of ASCII, which no HTTP header carries: a dash or a letter was replaced on the way"
+    )]
     NotAscii,
     /// Quotes around it, or half of them.
     #[error("the key begins or ends with a quotation mark: paste it without its quotes")]
