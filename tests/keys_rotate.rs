@@ -282,6 +282,36 @@ fn what_a_trigger_takes_back_at_the_commit_is_seen_over_another_connection() {
 }
 
 #[test]
+fn what_a_trigger_makes_of_a_row_at_once_is_seen_before_the_commit() {
+    let (home, database) = scene(3);
+    block_on(database.sql(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.sealed := OLD.sealed; RETURN NEW; END $$; \
+         CREATE TRIGGER keep BEFORE UPDATE ON keys FOR EACH ROW WHEN (OLD.id = 2) EXECUTE FUNCTION keep()",
+    ));
+    let before = dump(&database);
+    rotate(&home, &database, "-y").exits(7).says("do not read back as written");
+    assert_eq!(dump(&database), before);
+    assert_eq!(block_on(database.lines("SELECT nspname::text FROM pg_namespace WHERE nspname = 'llmhub'")), [""; 0]);
+}
+
+#[test]
+fn neither_a_rotation_nor_a_change_of_the_schema_runs_beside_a_rotation() {
+    let (home, database) = scene(3);
+    let before = dump(&database);
+    // The locks of a rotation and of `llmhub db`, as another session holds them.
+    for lock in [0x6c6c_6d68_7562_0001_i64, 6_768_006_697_297_428_022] {
+        let holder = block_on(async {
+            let mut holder = database.connect().await;
+            sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut holder).await.unwrap();
+            holder
+        });
+        rotate(&home, &database, "-y").exits(5).says("another operation works");
+        drop(holder);
+    }
+    assert_eq!(dump(&database), before);
+}
+
+#[test]
 fn bad_keys_and_wrong_places_are_refused_before_anything_is_read() {
     let (home, database) = scene(3);
     let before = dump(&database);

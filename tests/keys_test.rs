@@ -398,6 +398,23 @@ fn a_given_key_goes_to_the_address_of_a_row_only_after_somebody_agreed() {
 }
 
 #[test]
+fn a_result_is_recorded_only_for_the_key_that_was_tested() {
+    let provider = Provider::start();
+    let slow = Reply::Slow(Duration::from_secs(2), json!({"data": []}));
+    let url = provider.at("slow", "GET", "/v1/models", slow);
+    let stored = Stored::new(&[("slow", "custom", Some(&url))]);
+    let run = stored.home.line("keys test slow").spawn();
+    while provider.requests().is_empty() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let other = MasterKey::parse(MASTER).ok().unwrap().seal(b"sk-another-0123456789", 1_700_000_001, [9; 16]);
+    block_on(stored.database.sql(&format!("UPDATE llm_providers SET api_key_encrypted = '{other}'")));
+    let done = run.wait().says("0 of 1 results were recorded");
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    assert_eq!(stored.recorded(), ["slow - false"]);
+}
+
+#[test]
 fn what_goes_to_this_machine_does_not_pass_a_proxy_of_the_environment() {
     let (provider, proxy) = (Provider::start(), Provider::start());
     let url = provider.at("x", "GET", "/v1/models", Reply::Json(200, json!({"data": []})));
