@@ -356,7 +356,7 @@ fn store_hint(error: &StoreError) -> String {
         StoreError::NotFound { .. } => "llmhub flags list",
         StoreError::Moved { .. } => "look, then run it again: llmhub flags diff",
         StoreError::Conflict(_) => "look what is there, then run it again",
-        StoreError::Credentials(_) => "check the login: llmhub profile show",
+        StoreError::Credentials(_) => "check what it names, login, file or master key: llmhub profile show",
         StoreError::Denied(_) => "use a role that may do this: llmhub profile show",
         StoreError::Unsupported { hint, .. } => hint.as_str(),
         StoreError::NoSchema(_) => "llmhub db apply",

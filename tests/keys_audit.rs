@@ -228,6 +228,15 @@ fn links_pipes_packed_and_closed_files_do_not_hold_the_search_up() {
 }
 
 #[test]
+fn a_file_that_is_named_by_a_key_is_reported_without_its_name() {
+    let world = World::good();
+    world.home.file(&format!("tree/{}.txt", base64(PROVIDER_KEY).replace('/', "_")), format!("{PROVIDER_KEY}\n"));
+    let done = world.audit("--scan tree").exits(1);
+    assert_eq!(places(&done), ["leak (a path that holds a key):1"]);
+    assert!(!done.stdout.contains(base64(PROVIDER_KEY).trim_end_matches('=')), "{}", done.stdout);
+}
+
+#[test]
 fn the_history_of_a_repository_is_searched_to_its_first_commit_and_other_branches() {
     let world = World::good();
     let repository = "tree/repository";

@@ -404,8 +404,9 @@ fn an_import_shows_names_first_and_stores_what_is_new_or_differs() {
     assert_eq!(states(&plan.json()), expected(false));
     world.line("keys import .env.keys --no-verify").exits(9);
     assert_eq!(world.table(), before);
+    // Of what is no key nothing could be stored: the work is not done.
     let done =
-        world.line("keys import .env.keys --no-verify -y -o json").exits(0).says("the file was left as it is").json();
+        world.line("keys import .env.keys --no-verify -y -o json").exits(10).says("the file was left as it is").json();
     assert_eq!(states(&done), expected(true));
     assert_eq!(
         opened(world.row("Cohere")["api_key_encrypted"].as_str().unwrap()).unwrap(),
@@ -413,4 +414,36 @@ fn an_import_shows_names_first_and_stores_what_is_new_or_differs() {
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     world.line("keys import - -o json").stdin("{\"openai\": 1}").exits(7).says("is no text");
+    world.line("keys import - --no-verify -y").stdin("{\"groq\": \"gsk a\"}").exits(1).prints("not_a_key");
+}
+
+#[test]
+fn two_names_of_one_provider_with_different_keys_are_nobodys_guess() {
+    let world = World::new();
+    let import = |text: &str| world.line("keys import - --no-verify -y -o json").stdin(text);
+    let two = r#"{"openai": "sk-one-0123456789abcdef", "OPENAI_API_KEY": "sk-two-0123456789abcdef"}"#;
+    import(two).exits(7).says("both mean OpenAI, with different keys");
+    assert_eq!(world.table(), [""; 0]);
+    let same = r#"{"openai": "sk-one-0123456789abcdef", "OPENAI_API_KEY": "sk-one-0123456789abcdef"}"#;
+    assert_eq!(import(same).exits(0).json()["keys"][1]["state"], "duplicate");
+    assert_eq!(world.table().len(), 1);
+}
+
+#[test]
+fn an_address_is_looked_at_before_it_is_stored_even_if_nobody_is_asked_there() {
+    let world = World::new();
+    for url in ["ftp://host", "host/v1", "https://me:hush@host/v1"] {
+        let done = world.set(&format!("custom --base-url {url} -o json")).exits(2);
+        assert!(!done.stderr.contains("hush"), "{}", done.stderr);
+    }
+    assert_eq!(world.table(), [""; 0]);
+    world.set("custom --base-url http://vllm:8000/v1").exits(0).says("in clear text");
+}
+
+#[test]
+fn a_long_name_of_words_and_numbers_is_a_name() {
+    let world = World::new();
+    world.insert("azure-openai-eastus2-gpt4", "openai", None);
+    world.line("keys disable azure-openai-eastus2-gpt4").exits(0);
+    assert_eq!(world.row("azure-openai-eastus2-gpt4")["enabled"], json!(false));
 }

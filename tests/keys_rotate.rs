@@ -7,7 +7,7 @@ use llmhub::domain::fernet::{MasterKey, sealed_at};
 
 use crate::support::cli::{CANARIES, Home, Run, rounds};
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::postgres::{Database, block_on};
+use crate::support::postgres::{CANARY_PASSWORD, Database, block_on};
 use crate::support::strike::{MOMENTS, Strike};
 
 const OLD: &str = "YTK9q5ncgzsYSAM_BnCGWwSuFWXkoT_aVJHxpbVPNzQ=";
@@ -141,7 +141,7 @@ fn an_abort_gives_back_every_byte_at_any_stage() {
             block_on(database.sql(&format!("INSERT INTO keys VALUES (600, 'saved', '{}')", token(NEW, 600))));
             expected.push("saved".to_owned());
         }
-        rotate(&home, &database, &format!("{options} --abort")).exits(0);
+        rotate(&home, &database, &format!("{options} --abort")).exits(0).prints("keep the new master key until");
         let after: Vec<String> = dump(&database).into_iter().filter(|line| !line.contains("saved")).collect();
         assert_eq!(after, before);
         assert_eq!(std::fs::read_to_string(&env).unwrap(), text);
@@ -213,6 +213,102 @@ fn a_column_that_was_not_there_when_the_list_was_confirmed_stops_the_plan() {
     rotate(&home, &database, "--dry-run --json").exits(1);
     rotate(&home, &database, "-y --new-columns").exits(0);
     assert_eq!(block_on(database.lines("SELECT name FROM llmhub.rotation_column ORDER BY 1")).len(), 3);
+}
+
+#[test]
+fn a_row_that_a_policy_hides_stops_the_rotation_and_is_not_left_behind() {
+    let (home, database) = scene(6);
+    let role = format!("rotor_{}", std::process::id());
+    block_on(database.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD '{CANARY_PASSWORD}'; GRANT ALL ON SCHEMA public, other TO {role}; \
+         GRANT ALL ON ALL TABLES IN SCHEMA public, other TO {role}; \
+         GRANT CREATE ON DATABASE {} TO {role}; \
+         ALTER TABLE keys ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON keys USING (id < 3)",
+        database.name
+    )));
+    let before = dump(&database);
+    let url = database.url_for(&role, CANARY_PASSWORD, &database.server.host, database.server.port);
+    let line = format!("keys rotate --new-key-env NEW_KEY --database-url {url} -y");
+    let done = home.line(&line).done();
+    let after = dump(&database);
+    block_on(database.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")));
+    assert_eq!(done.status, 7, "{}", done.stderr);
+    assert!(done.stderr.contains("row-level security"), "{}", done.stderr);
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_domain_of_a_domain_is_rotated_and_lists_and_texts_of_documents_are_told() {
+    let (home, database) = scene(3);
+    let token = |number| token(OLD, number);
+    block_on(database.sql(&format!(
+        "CREATE DOMAIN sealed AS text; CREATE DOMAIN twice AS sealed; \
+         CREATE TABLE more (a twice, b text[], c jsonb); \
+         INSERT INTO more VALUES ('{}', ARRAY['x', '{}'], to_jsonb('{{\"k\": \"{}\"}}'::text))",
+        token(1),
+        token(2),
+        token(3)
+    )));
+    let plan = rotate(&home, &database, "--dry-run --json").exits(0).json();
+    let names: Vec<&str> =
+        plan["columns"].as_array().unwrap().iter().map(|column| column["column"].as_str().unwrap()).collect();
+    assert!(names.contains(&"public.more.a"), "{names:?}");
+    let inside: Vec<String> =
+        plan["json"].as_array().unwrap().iter().map(|hit| format!("{} {}", hit["column"], hit["path"])).collect();
+    assert_eq!(inside, ["\"public.more.b\" \"$\"", "\"public.more.c\" \"$.k\""]);
+    rotate(&home, &database, "-y").exits(10).says("public.more.b");
+    let kept = block_on(database.lines("SELECT a::text FROM more"));
+    assert!(key(NEW).open(&kept[0]).is_some());
+}
+
+#[test]
+fn what_a_trigger_takes_back_at_the_commit_is_seen_over_another_connection() {
+    let (home, database) = scene(3);
+    let env = home.file("hub.env", format!("BYOK_ENCRYPTION_KEY={OLD}\n"));
+    block_on(database.sql(
+        "CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF NEW.id = 2 AND current_setting('t.back', true) IS DISTINCT FROM 'done' THEN \
+         PERFORM set_config('t.back', 'done', true); UPDATE public.keys SET sealed = OLD.sealed WHERE id = 2; END IF; \
+         RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER back AFTER UPDATE ON keys DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW EXECUTE FUNCTION back()",
+    ));
+    let options = format!("-y --env-file {}", env.display());
+    rotate(&home, &database, &options).exits(11).says("public.keys.sealed hold their old tokens again");
+    assert_eq!(std::fs::read_to_string(&env).unwrap(), format!("BYOK_ENCRYPTION_KEY={OLD}\n"), "the hub keeps its key");
+    block_on(database.sql("DROP TRIGGER back ON keys"));
+    rotate(&home, &database, &format!("{options} --abort")).exits(0);
+    assert!(opened_all(&database, &[OLD, OLDER]));
+}
+
+#[test]
+fn what_a_trigger_makes_of_a_row_at_once_is_seen_before_the_commit() {
+    let (home, database) = scene(3);
+    block_on(database.sql(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.sealed := OLD.sealed; RETURN NEW; END $$; \
+         CREATE TRIGGER keep BEFORE UPDATE ON keys FOR EACH ROW WHEN (OLD.id = 2) EXECUTE FUNCTION keep()",
+    ));
+    let before = dump(&database);
+    rotate(&home, &database, "-y").exits(7).says("do not read back as written");
+    assert_eq!(dump(&database), before);
+    assert_eq!(block_on(database.lines("SELECT nspname::text FROM pg_namespace WHERE nspname = 'llmhub'")), [""; 0]);
+}
+
+#[test]
+fn neither_a_rotation_nor_a_change_of_the_schema_runs_beside_a_rotation() {
+    let (home, database) = scene(3);
+    let before = dump(&database);
+    // The locks of a rotation and of `llmhub db`, as another session holds them.
+    for lock in [0x6c6c_6d68_7562_0001_i64, 6_768_006_697_297_428_022] {
+        let holder = block_on(async {
+            let mut holder = database.connect().await;
+            sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut holder).await.unwrap();
+            holder
+        });
+        rotate(&home, &database, "-y").exits(5).says("another operation works");
+        drop(holder);
+    }
+    assert_eq!(dump(&database), before);
 }
 
 #[test]

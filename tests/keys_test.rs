@@ -268,6 +268,8 @@ fn what_was_typed_wrongly_is_refused_before_anything_is_sent() {
     exits(&["keys", "test", "openai", "groq", "--base-url", &url], 2);
     exits(&["keys", "test", "openai", "groq", "--stdin"], 2);
     exits(&["keys", "test", "openai", "--stdin", "--base-url", "ftp://x"], 2);
+    let secretive = exits(&["keys", "test", "openai", "--stdin", "--base-url", "https://me:hush@127.0.0.1"], 2);
+    assert!(secretive.stderr.contains("a user or a password") && !secretive.stderr.contains("hush"));
     exits(&["keys", "test", "custom", "--stdin"], 2);
     exits(&["keys", "test", KEY], 2);
     exits(&["keys", "test", "opnai", "--stdin"], 4).says("did you mean `openai`");
@@ -381,6 +383,47 @@ fn a_key_goes_to_an_address_of_the_database_only_after_somebody_agreed() {
     let url = provider.at("x", "GET", "/v1/models", Reply::Json(200, json!({"data": []})));
     let typed = done(stored.home.run(["keys", "test", "far", "--base-url", &url]));
     assert_eq!(typed.status, 0, "{}", typed.stderr);
+}
+
+#[test]
+fn a_given_key_goes_to_the_address_of_a_row_only_after_somebody_agreed() {
+    let stored = Stored::new(&[
+        ("far", "custom", Some("https://llm.example.invalid/v1")),
+        ("clear", "custom", Some("http://llm.example.invalid")),
+    ]);
+    let run = |line: &str| done(stored.home.line(line).stdin(KEY));
+    assert_eq!(run("keys test far --stdin").status, 9);
+    assert_eq!(run("keys test far --stdin -y --timeout 5s").says("far: unreachable").status, 6);
+    assert_eq!(run("keys test clear --stdin -y").says("in clear text").status, 7);
+}
+
+#[test]
+fn a_result_is_recorded_only_for_the_key_that_was_tested() {
+    let provider = Provider::start();
+    let slow = Reply::Slow(Duration::from_secs(2), json!({"data": []}));
+    let url = provider.at("slow", "GET", "/v1/models", slow);
+    let stored = Stored::new(&[("slow", "custom", Some(&url))]);
+    let run = stored.home.line("keys test slow").spawn();
+    while provider.requests().is_empty() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let other = MasterKey::parse(MASTER).ok().unwrap().seal(b"sk-another-0123456789", 1_700_000_001, [9; 16]);
+    block_on(stored.database.sql(&format!("UPDATE llm_providers SET api_key_encrypted = '{other}'")));
+    let done = run.wait().says("0 of 1 results were recorded");
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    assert_eq!(stored.recorded(), ["slow - false"]);
+}
+
+#[test]
+fn what_goes_to_this_machine_does_not_pass_a_proxy_of_the_environment() {
+    let (provider, proxy) = (Provider::start(), Provider::start());
+    let url = provider.at("x", "GET", "/v1/models", Reply::Json(200, json!({"data": []})));
+    let proxy_url = proxy.at("p", "GET", "/v1/models", Reply::Json(200, json!({"data": []})));
+    let home = Home::new();
+    let run = home.run(["keys", "test", "openai", "--stdin", "--base-url", &url]).stdin(KEY);
+    let done = done(run.env("HTTP_PROXY", &proxy_url).env("http_proxy", &proxy_url).env("ALL_PROXY", &proxy_url));
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    assert_eq!((provider.requests().len(), proxy.requests().len()), (1, 0));
 }
 
 #[test]

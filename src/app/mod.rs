@@ -37,7 +37,8 @@ pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::keys::{
-    Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn,
+    Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn, is_in_clear,
+    provider_address,
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};

@@ -41,7 +41,9 @@ pub use profiles::{ProfileEntry, profiles};
 pub use protected::{ProtectedDatabase, protected_databases};
 pub use tables::{EnvFlag, Hooks};
 pub use trust::{Power, Review, Standing, review, trust};
-pub use value::{Credential, HubUrl, KeyMaterial, Ladder, MasterKey, Protection, Refused, SourceName, Workers};
+pub use value::{
+    Credential, HubUrl, KeyMaterial, Ladder, MasterKey, Protection, Refused, SourceName, Workers, is_loopback,
+};
 
 /// The configuration of one run. `None` is what nobody set.
 #[derive(Clone, Debug)]

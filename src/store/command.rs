@@ -2,17 +2,21 @@
 
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::StoreError;
 
 /// A password manager may have to be unlocked by hand.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// No secret is longer.
+/// How long its output may come after its end.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// No secret is longer; what is longer is refused, not cut.
 const LIMIT: u64 = 8 * 1024;
 
 /// The first line that the program prints.
@@ -30,11 +34,13 @@ pub fn secret(words: &[String], what: &str) -> Result<SecretString, StoreError> 
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| fail(format!("it cannot be started ({error})")))?;
-    let mut output = String::new();
     let stdout = child.stdout.take();
-    let reader = std::thread::spawn(move || {
-        let read = stdout.map(|stdout| stdout.take(LIMIT).read_to_string(&mut output));
-        (read.is_some_and(|read| read.is_ok()), output)
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut output = Zeroizing::new(String::new());
+        let read = stdout.map(|stdout| stdout.take(LIMIT + 1).read_to_string(&mut output));
+        // Nobody listens any more after a failure.
+        let _ = sender.send((read.is_some_and(|read| read.is_ok()), output));
     });
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
@@ -49,13 +55,17 @@ pub fn secret(words: &[String], what: &str) -> Result<SecretString, StoreError> 
             Err(error) => return Err(fail(error.to_string())),
         }
     };
-    let (read, mut output) = reader.join().map_err(|_| fail("its output cannot be read".to_owned()))?;
     if !status.success() {
-        output.zeroize();
         return Err(fail(format!("it ended with {status}")));
     }
+    // A child of its own that lives on, such as an agent, may hold its output open for ever.
+    let (read, output) = receiver
+        .recv_timeout(AFTERWARDS)
+        .map_err(|_| fail("it ended, but something that it started keeps its output open".to_owned()))?;
+    if output.len() as u64 > LIMIT {
+        return Err(fail(format!("it printed more than {} KiB, which no secret is", LIMIT / 1024)));
+    }
     let secret = output.lines().next().map(str::trim).filter(|line| !line.is_empty()).map(SecretString::from);
-    output.zeroize();
     match secret {
         Some(secret) if read => Ok(secret),
         _ => Err(fail("it printed nothing that is text".to_owned())),
@@ -84,5 +94,23 @@ mod tests {
             let message = secret(&words(command), "key").unwrap_err().to_string();
             assert!(!message.contains("CANARY") && message.contains("key"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_too_long_is_refused_and_not_cut() {
+        let long = format!("head -c {} /dev/zero | tr '\\0' k", LIMIT + 1);
+        let message = secret(&words(&["sh", "-c", &long]), "key").unwrap_err().to_string();
+        assert!(message.contains("8 KiB"), "{message}");
+        let fits = format!("head -c {LIMIT} /dev/zero | tr '\\0' k");
+        assert_eq!(secret(&words(&["sh", "-c", &fits]), "key").unwrap().expose_secret().len() as u64, LIMIT);
+    }
+
+    #[test]
+    fn what_the_program_leaves_behind_does_not_hold_us_up() {
+        let started = Instant::now();
+        // The shell's own child ends by itself soon after the test.
+        let message = secret(&words(&["sh", "-c", "sleep 20 & echo CANARY"]), "key").unwrap_err().to_string();
+        assert!(message.contains("keeps its output open") && !message.contains("CANARY"), "{message}");
+        assert!(started.elapsed() < Duration::from_secs(15));
     }
 }

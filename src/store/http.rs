@@ -5,10 +5,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use reqwest::ClientBuilder;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use url::Url;
 
 use super::StoreError;
+use crate::config::is_loopback;
 
 /// Whom a client trusts.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,12 @@ pub(super) fn tls(anchors: Anchors<'_>) -> Result<rustls::ClientConfig, StoreErr
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
+}
+
+/// The client of one address: what goes to this machine goes there itself. A proxy of the environment would get it first, and
+/// plain HTTP is allowed to this machine because nobody can read it on the way.
+pub(super) fn straight(builder: ClientBuilder, base: &Url) -> ClientBuilder {
+    if is_loopback(base) { builder.no_proxy() } else { builder }
 }
 
 /// Why there is no whole body.

@@ -36,7 +36,7 @@ fn the_hubs_own_schema_takes_new_rows_which_its_router_cannot_make() {
     assert_eq!((&row["api_base_url"], &row["encrypted_api_key"]), (&"".into(), &serde_json::Value::Null));
     world.sql("UPDATE llm_providers SET encrypted_api_key = 'other'");
     world.line("keys list").exits(0).says("which the hub's router never reads");
-    world.line("keys remove openai -y").exits(0);
+    world.line("keys remove openai -y").exits(0).says("encrypted_api_key too");
     assert_eq!(world.row("OpenAI")["encrypted_api_key"], "other");
 }
 

@@ -68,6 +68,8 @@ fn what_is_no_key_is_refused_and_never_repeated() {
         (format!("{PROVIDER_KEY} "), "a blank"),
         (format!("\"{PROVIDER_KEY}\""), "quotation mark"),
         (format!("{PROVIDER_KEY}\u{1b}"), "control character"),
+        (format!("\u{feff}{PROVIDER_KEY}"), "cannot be seen"),
+        (PROVIDER_KEY.replace('-', "\u{2013}"), "outside of ASCII"),
         ("k".repeat(8 * 1024 + 1), "8 KiB"),
     ] {
         world.line(&format!("{SET} --stdin -o json")).stdin(text).exits(7).says(fault);
@@ -114,6 +116,18 @@ fn what_is_typed_at_the_prompt_is_not_shown() {
     assert!(!text.contains("CANARY"), "{text}");
     assert!(matches!(session.process().wait().unwrap(), WaitStatus::Exited(_, 0)), "{text}");
     assert_eq!(world.table().len(), 1);
+}
+
+#[test]
+fn a_key_is_not_read_from_a_terminal_that_shows_it() {
+    let world = World::new();
+    for way in ["--stdin", "--from-file -"] {
+        let mut session = terminal(&world, &format!("llmhub {SET} {way}"));
+        let text = session.exp_eof().unwrap();
+        assert!(text.contains("stdin is a terminal"), "{text}");
+        assert!(matches!(session.process().wait().unwrap(), WaitStatus::Exited(_, 2)), "{text}");
+    }
+    assert_eq!(world.table(), [""; 0]);
 }
 
 #[test]

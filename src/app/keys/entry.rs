@@ -1,5 +1,6 @@
 //! The ways in which a provider's key reaches llmhub: never as an argument, which everybody on the machine can read.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,8 +68,14 @@ impl App {
     /// The text of a file of secrets that only its owner can read, or of stdin for `-`.
     ///
     /// # Errors
-    /// [`Error::Store`] as [`files::read_secret`].
+    /// [`Error::Store`] as [`files::read_secret`]; [`Error::Usage`] for a terminal as stdin.
     pub async fn secret_text(&self, path: &Path) -> Result<Zeroizing<String>, Error> {
+        if path == Path::new("-") && std::io::stdin().is_terminal() {
+            return Err(Error::Usage {
+                message: "stdin is a terminal, which would show the secret as it is typed".to_owned(),
+                hint: "pipe it in, or leave --stdin out: llmhub keys set asks without showing".to_owned(),
+            });
+        }
         let path = path.to_owned();
         // Stdin may be a pipe that waits: signals must be heard meanwhile.
         let read = tokio::task::spawn_blocking(move || files::read_secret(&path)).await;

@@ -4,12 +4,12 @@
 //! not recorded: a network error never turns a key red (craft.md 2.8).
 
 use futures_util::stream::{StreamExt, iter};
-use url::{Host, Url};
+use url::Url;
 
-use super::verify::provider_address;
+use super::verify::{Endpoint, provider_address};
 use super::{KeyRing, Material, StoredKey};
 use crate::app::App;
-use crate::config::Protection;
+use crate::config::{Protection, is_loopback};
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::domain::keys::ring::OpenedBy;
 use crate::domain::keys::secret::ProviderKey;
@@ -51,27 +51,15 @@ impl App {
     /// Test a key that is not stored, or not yet.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an address that is none, or a custom provider without one.
+    /// As [`App::address_of`].
     pub async fn test_given_key(
         &self,
         name: &str,
         kind: ProviderType,
-        base_url: Option<&str>,
+        endpoint: Endpoint<'_>,
         key: ProviderKey,
     ) -> Result<KeyTest, Error> {
-        let address = base_url.map(provider_address).transpose()?;
-        if let (ProviderType::Custom, None) = (kind, &address) {
-            return Err(Error::Usage {
-                message: "a custom provider has no address of its own".to_owned(),
-                hint: "--base-url https://HOST/v1".to_owned(),
-            });
-        }
-        if address.as_ref().is_some_and(is_in_clear) {
-            return Err(Error::Refused {
-                message: "the key would travel to that address in clear text; nothing was sent".to_owned(),
-                hint: "give an https:// address, or a tunnel to a loopback one".to_owned(),
-            });
-        }
+        let address = self.address_of(kind, endpoint).await?;
         self.ui.progress(&format!("testing {name}"));
         let asked = self.providers().ask(kind, address.as_ref(), &key).await;
         self.ui.progress_end();
@@ -263,16 +251,6 @@ impl KeyTest {
 }
 
 /// Whether a key that is sent there could be read on the way (craft.md 1.5).
-fn is_in_clear(url: &Url) -> bool {
+pub fn is_in_clear(url: &Url) -> bool {
     url.scheme() == "http" && !is_loopback(url)
-}
-
-/// Whether it is this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

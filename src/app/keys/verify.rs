@@ -2,8 +2,9 @@
 
 use url::Url;
 
-use super::test::is_loopback;
+use super::test::is_in_clear;
 use crate::app::{App, REQUEST};
+use crate::config::is_loopback;
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::domain::keys::secret::ProviderKey;
 use crate::error::Error;
@@ -26,36 +27,14 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Refused`] when the provider says no, or is not at that address; [`StoreError::Unreachable`] when it does not
-    /// answer; [`Error::Usage`] for an address that is none; [`Error::Consent`] for one of a row that nobody confirmed.
+    /// answer; as [`App::address_of`].
     pub async fn verify_key(
         &self,
         kind: ProviderType,
         key: &ProviderKey,
         endpoint: Endpoint<'_>,
     ) -> Result<KeyStatus, Error> {
-        let address = match endpoint {
-            Endpoint::Own => None,
-            Endpoint::Typed(text) | Endpoint::Stored(text) => Some(provider_address(text)?),
-        };
-        if let Some(address) = address.as_ref().filter(|address| !is_loopback(address)) {
-            let host = address.host_str().unwrap_or_default();
-            if address.scheme() == "http" {
-                return Err(Error::Refused {
-                    message: format!("the key would travel to {host} in clear text; nothing was written"),
-                    hint: "give an https:// address, or a tunnel to a loopback one; --no-verify sends nothing"
-                        .to_owned(),
-                });
-            }
-            if matches!(endpoint, Endpoint::Stored(_)) {
-                self.ask(format!("the row says where this key is tried out; send it to {host}?")).await?;
-            }
-        }
-        if let (ProviderType::Custom, None) = (kind, &address) {
-            return Err(Error::Usage {
-                message: "a custom provider has no address to verify the key at; nothing was written".to_owned(),
-                hint: "--base-url https://HOST/v1, or --no-verify".to_owned(),
-            });
-        }
+        let address = self.address_of(kind, endpoint).await?;
         let asked = self.providers().ask(kind, address.as_ref(), key).await?;
         let said = words(&asked);
         match asked.status {
@@ -77,6 +56,39 @@ impl App {
         }
     }
 
+    /// Where a key that was given is tried out; nothing where the provider has an address of its own.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an address that is none, or a custom provider without one; [`Error::Refused`] where the key would
+    /// travel in clear text; [`Error::Consent`] for an address of a row that nobody confirmed.
+    pub(super) async fn address_of(&self, kind: ProviderType, endpoint: Endpoint<'_>) -> Result<Option<Url>, Error> {
+        let address = match endpoint {
+            Endpoint::Own => None,
+            Endpoint::Typed(text) | Endpoint::Stored(text) => Some(provider_address(text)?),
+        };
+        let Some(address) = address else {
+            return match kind {
+                ProviderType::Custom => Err(Error::Usage {
+                    message: "a custom provider has no address of its own to try the key at; nothing was sent"
+                        .to_owned(),
+                    hint: "--base-url https://HOST/v1".to_owned(),
+                }),
+                _ => Ok(None),
+            };
+        };
+        let host = address.host_str().unwrap_or_default();
+        if is_in_clear(&address) {
+            return Err(Error::Refused {
+                message: format!("the key would travel to {host} in clear text; nothing was sent"),
+                hint: "give an https:// address, or a tunnel to a loopback one".to_owned(),
+            });
+        }
+        if matches!(endpoint, Endpoint::Stored(_)) && !is_loopback(&address) {
+            self.ask(format!("the row says where this key is tried out; send it to {host}?")).await?;
+        }
+        Ok(Some(address))
+    }
+
     /// The providers, within the time limits of this command.
     pub(super) fn providers(&self) -> Providers {
         // A little sooner than the whole command, so that what did answer in time is still shown.
@@ -90,14 +102,19 @@ pub(super) fn words(asked: &Asked) -> String {
     if asked.why.is_empty() { asked.status.word().to_owned() } else { format!("{} ({})", asked.status, asked.why) }
 }
 
-/// An address that was typed.
+/// An address of a provider.
 ///
 /// # Errors
-/// [`Error::Usage`] for what is no http or https address; it is not repeated, since it may hold a password.
-pub(super) fn provider_address(text: &str) -> Result<Url, Error> {
+/// [`Error::Usage`] for what is no http or https address, or holds more than one; it is not repeated, since it may hold a
+/// password.
+pub fn provider_address(text: &str) -> Result<Url, Error> {
     let fits = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    Url::parse(text).ok().filter(fits).ok_or_else(|| Error::Usage {
-        message: "the base URL is no http or https address".to_owned(),
-        hint: "--base-url https://HOST/v1".to_owned(),
-    })
+    let refused =
+        |message: &str| Error::Usage { message: message.to_owned(), hint: "--base-url https://HOST/v1".to_owned() };
+    let url = Url::parse(text).ok().filter(fits).filter(|_| !text.contains(|c: char| c.is_control() || c == ' '));
+    let url = url.ok_or_else(|| refused("the base URL is no http or https address"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("the base URL holds a user or a password, which everybody who lists providers would see"));
+    }
+    Ok(url)
 }

@@ -124,11 +124,16 @@ impl Import {
             hint: "correct the file; it is read as the hub reads it".to_owned(),
         })?;
         let rows = store.list().await?;
-        let (keys, items) = compare(app, found, &rows, &ring);
+        let (keys, items) = compare(app, found, &rows, &ring).map_err(|why| Error::Input {
+            message: format!("{file}: {why}; nothing was written"),
+            hint: "keep one of them in the file".to_owned(),
+        })?;
         let mut view = ImportView { keys, dry_run: globals.dry_run };
+        let unfit = view.keys.iter().any(|line| line.state == State::NotAKey);
         if globals.dry_run || items.is_empty() {
             app.show(&view)?;
-            return Ok(Answer::Yes);
+            // What is no key was not stored, and nothing else was.
+            return Ok(if unfit && !globals.dry_run { Answer::No } else { Answer::Yes });
         }
         let list: Vec<String> = items.iter().map(|item| item.place.name.clone()).collect();
         let question = format!("store the keys of {} providers: {}?", items.len(), list.join(", "));
@@ -137,7 +142,7 @@ impl Import {
         app.ui
             .note("the file was left as it is; a key that is removed later makes the hub fall back to its environment");
         app.show(&view)?;
-        Ok(answer)
+        Ok(if unfit && answer == Answer::Yes { Answer::Partial } else { answer })
     }
 
     /// One failure does not hide the rest: all of it failed is that failure, some of it is partial.
@@ -185,14 +190,18 @@ impl Import {
 }
 
 /// What each name of the file is, and the keys that are to be stored.
+///
+/// # Errors
+/// A sentence where two names mean one row with different keys: which of them counts is nobody's guess.
 fn compare<'a>(
     app: &App,
     found: Vec<(String, Content)>,
     rows: &'a [StoredKey],
     ring: &KeyRing,
-) -> (Vec<Line>, Vec<Item<'a>>) {
+) -> Result<(Vec<Line>, Vec<Item<'a>>), String> {
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-    let (mut lines, mut items, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut lines, mut items, mut seen): (Vec<Line>, Vec<Item<'a>>, Vec<String>) = Default::default();
+    let mut meant_by: Vec<(String, String, String)> = Vec::new();
     for (variable, content) in found {
         let Some(place) = place(meant(&variable, &names), rows) else {
             app.ui.note(&format!("`{variable}` means no provider that the hub knows; left alone"));
@@ -217,6 +226,12 @@ fn compare<'a>(
                 app.ui.redact([key.expose()]);
                 line.fingerprint = Some(shown(key.expose()));
                 let print = fingerprint(key.expose());
+                let row = place.name.to_lowercase();
+                if let Some((_, _, other)) = meant_by.iter().find(|(name, key, _)| *name == row && *key != print) {
+                    let name = &place.name;
+                    return Err(format!("`{other}` and `{}` both mean {name}, with different keys", line.variable));
+                }
+                meant_by.push((row, print.clone(), line.variable.clone()));
                 line.state = match place.row {
                     _ if seen.contains(&print) => State::Duplicate,
                     _ if place.holds(&key, ring, None) => State::Same,
@@ -231,7 +246,7 @@ fn compare<'a>(
         }
         lines.push(line);
     }
-    (lines, items)
+    Ok((lines, items))
 }
 
 fn place(meant: Option<Meant>, rows: &[StoredKey]) -> Option<Place<'_>> {

@@ -54,6 +54,12 @@ impl Remove {
         let rows = store.list().await?;
         let row = one(&rows, &self.name)?.clone();
         let changed = row.material != Material::Empty;
+        if row.second.is_some() {
+            app.ui.warn(&format!(
+                "`{}` has text in a second column encrypted_api_key too, which the hub's router never reads and which stays",
+                row.name
+            ));
+        }
         let mut cleared = row.clone();
         (cleared.material, cleared.source) = (Material::Empty, None);
         let (known, _) = app.know(vec![row.clone(), cleared], &ring);

@@ -200,13 +200,25 @@ impl Rotate {
                 next.extend([recreate, again.clone(), format!("or back: {again} --abort")]);
                 next
             }
+            RotationState::Finished if plan.phase == Phase::Swapped => vec![
+                "that every process of the hub has the new key is your word, and was not looked at: llmhub keys list --via hub \
+                 shows what the hub cannot open"
+                    .to_owned(),
+                "then destroy the old master key; a backup of the database from before still needs it".to_owned(),
+                "take it out of BYOK_ENCRYPTION_KEYS_OLD and the profile".to_owned(),
+            ],
             RotationState::Finished => vec![
                 "destroy the old master key; a backup of the database from before still needs it".to_owned(),
                 "take it out of BYOK_ENCRYPTION_KEYS_OLD and the profile".to_owned(),
             ],
             RotationState::Aborted if plan.phase == Phase::Swapped => {
                 let back = "put the old key into BYOK_ENCRYPTION_KEY of the hub's environment".to_owned();
-                plan.env_file().is_none().then_some(back).into_iter().chain([recreate]).collect()
+                let look = format!(
+                    "keep the new master key until this finds nothing: what the hub saved before it was recreated is under it: \
+                     llmhub keys audit{}",
+                    globals.where_words()
+                );
+                plan.env_file().is_none().then_some(back).into_iter().chain([recreate, look]).collect()
             }
             RotationState::Aborted | RotationState::Unchanged | RotationState::Planned => Vec::new(),
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::entry::Entry;
 use super::target::{find, refuse_keys, settable, unknown};
 use super::write::{Place, Write};
-use crate::app::{Answer, App, Source, StoredKey};
+use crate::app::{Answer, App, Source, StoredKey, is_in_clear, provider_address};
 use crate::commands::{Globals, secret};
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::domain::keys::ring::OpenedBy;
@@ -82,6 +82,10 @@ impl View for SetView {
 impl Set {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         self.refuse_strays(app)?;
+        let address = self.base_url.as_deref().map(provider_address).transpose()?;
+        if self.no_verify && address.as_ref().is_some_and(is_in_clear) {
+            app.ui.warn("the hub will send the key to that address in clear text");
+        }
         let ring = app.key_ring();
         let store = app.key_writer(&globals.via, &ring).await?;
         if store.source() == Source::Db {

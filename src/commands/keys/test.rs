@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::entry::Entry;
 use super::target::{one, refuse_keys, settable, unknown};
-use crate::app::{Answer, App, KeyTest, Material, Source, StoreError, StoredKey, WayIn};
+use super::write::Place;
+use crate::app::{Answer, App, Endpoint, KeyTest, Material, Source, StoreError, StoredKey, WayIn};
 use crate::commands::Globals;
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
 use crate::error::Error;
@@ -174,7 +175,8 @@ async fn given(app: &App, globals: &Globals, word: &str, way: WayIn, base_url: O
     // A type needs no store: a key can be tested where none is configured.
     if let Some(kind) = ProviderType::parse(word) {
         let key = app.provider_key(way, kind.display_name()).await?;
-        return app.test_given_key(kind.display_name(), kind, base_url, key).await;
+        let endpoint = base_url.map_or(Endpoint::Own, Endpoint::Typed);
+        return app.test_given_key(kind.display_name(), kind, endpoint, key).await;
     }
     if app.configured().is_empty() {
         return Err(unknown(word, settable(&[])));
@@ -187,8 +189,8 @@ async fn given(app: &App, globals: &Globals, word: &str, way: WayIn, base_url: O
         hint: "llmhub keys providers".to_owned(),
     })?;
     let key = app.provider_key(way, &row.name).await?;
-    let own = row.base_url.as_deref().filter(|_| kind == ProviderType::Custom);
-    app.test_given_key(&row.name, kind, base_url.or(own), key).await
+    let place = Place { row: Some(row), name: row.name.clone(), provider: kind };
+    app.test_given_key(&row.name, kind, place.endpoint(base_url), key).await
 }
 
 /// A "no" is a no whatever the others say; a silence among answers is partial, and nothing but silence is a failure.

@@ -52,6 +52,11 @@ pub enum ProviderKeyFault {
     /// A control character, or one that cannot be seen.
     #[error("the key holds a control character or one that cannot be seen")]
     Control,
+    /// A letter or a dash that no key has.
+    #[error(
+        "the key holds a character outside of ASCII, which no HTTP header carries: a dash or a letter was replaced on the way"
+    )]
+    NotAscii,
     /// Quotes around it, or half of them.
     #[error("the key begins or ends with a quotation mark: paste it without its quotes")]
     Quoted,
@@ -81,6 +86,9 @@ impl ProviderKey {
         }
         if text.starts_with(is_quote) || text.ends_with(is_quote) {
             return Err(ProviderKeyFault::Quoted);
+        }
+        if !text.is_ascii() {
+            return Err(ProviderKeyFault::NotAscii);
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_was_pasted_wrongly_is_refused_by_its_fault() {
-        use ProviderKeyFault::{Blank, Control, Empty, ManyLines, Quoted, TooLong};
+        use ProviderKeyFault::{Blank, Control, Empty, ManyLines, NotAscii, Quoted, TooLong};
         refused("", Empty);
         refused("\n", Empty);
         refused("sk-abc\n\n", ManyLines);
@@ -160,6 +168,8 @@ mod tests {
         refused("\"sk-abc\"", Quoted);
         refused("sk-abc'", Quoted);
         refused("“sk-abc”", Quoted);
+        refused("sk–proj–0123456789", NotAscii);
+        refused("sk-projé", NotAscii);
         refused(&"k".repeat(LONGEST + 1), TooLong);
     }
 

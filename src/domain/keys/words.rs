@@ -4,15 +4,22 @@
 
 /// Whether a word of the command line may be a provider's key that was typed where a name belongs.
 ///
-/// No provider, name or variable looks like this: 20 characters or more of base64 or hex with a digit, or the beginning of a
-/// known kind of key.
+/// That is 20 characters or more of base64 or hex with a digit, or the beginning of a known kind of key. A long name made of
+/// short words and numbers, such as `azure-openai-eastus2-gpt4`, is none: chance does not put all digits at the ends of words.
 pub fn looks_like_key(word: &str) -> bool {
     const STARTS: [&str; 9] = ["sk-", "sk_", "gsk_", "AIza", "AQ.", "xai-", "hf_", "pplx-", "tgp_"];
     let word = word.trim();
     let starts = STARTS.iter().any(|start| word.starts_with(start));
     let dense = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+/=".contains(c));
+    let named = word.split(['-', '_', '.']).all(is_plain_word);
     let key_like = word.len() >= 20 && dense && word.chars().any(|c| c.is_ascii_digit()) && !word.contains('/');
-    starts || key_like
+    starts || (key_like && !named)
+}
+
+/// A word or a number of a name: letters, then at most four digits.
+fn is_plain_word(part: &str) -> bool {
+    let letters = part.trim_end_matches(|c: char| c.is_ascii_digit());
+    letters.len() <= 12 && part.len() - letters.len() <= 4 && letters.chars().all(|c| c.is_ascii_alphabetic())
 }
 
 /// The words of a command line, with single and double quotes and backslashes as a POSIX shell reads them. Nothing is expanded.
@@ -60,6 +67,12 @@ mod tests {
         case("my-team-gateway-of-europe", false);
         case("/run/secrets/openai_key_2026", false);
         case("OPENAI_API_KEY", false);
+        case("azure-openai-eastus2-gpt4", false);
+        case("OPENAI_API_KEY_PROD_2026", false);
+        case("a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d", true);
+        case("Zq81mNc0PwYtR5sLxKd2VbJh7GfE3uAo", true);
+        case("Zq81mNc0-wYtR5sLx_d2VbJh7GfE3uAo", true);
+        case("12345678901234567890", true);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::store::StoreError;
-use crate::store::http::{Anchors, NoBody, body, reason, tls};
+use crate::store::http::{Anchors, NoBody, body, reason, straight, tls};
 
 /// A larger answer is refused: no hub of a sane size sends one, and memory stays bounded.
 pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -50,7 +50,7 @@ impl Transport {
     /// # Errors
     /// [`StoreError::Local`] when the CA file or the system's anchors cannot be read.
     pub fn connect(&self, base: &Url) -> Result<Connection, StoreError> {
-        let client = Client::builder()
+        let client = straight(Client::builder(), base)
             .http1_only()
             .pool_max_idle_per_host(1)
             .redirect(reqwest::redirect::Policy::none())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::http::{self, Anchors, NoBody};
@@ -116,7 +117,7 @@ impl Providers {
             }
             _ => http::tls(Anchors::Nobody)?,
         };
-        Client::builder()
+        http::straight(Client::builder(), base)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(self.limit))
             .read_timeout(IDLE_READ.min(self.limit))
@@ -173,7 +174,7 @@ fn headers(call: Call, key: &ProviderKey) -> Option<HeaderMap> {
         Some(value)
     };
     match call.auth {
-        Auth::Bearer => headers.insert(AUTHORIZATION, secret(&format!("Bearer {}", key.expose()))?),
+        Auth::Bearer => headers.insert(AUTHORIZATION, secret(&Zeroizing::new(format!("Bearer {}", key.expose())))?),
         Auth::Header(name) => headers.insert(HeaderName::from_static(name), secret(key.expose())?),
         Auth::Nobody => None,
     };

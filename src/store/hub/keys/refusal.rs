@@ -61,3 +61,34 @@ pub fn refusal(address: &str, answer: &Answer) -> StoreError {
         _ => StoreError::Invalid(format!("{address} answers with status {status}{reference}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_repeated_only_in_the_form_that_the_hub_makes() {
+        #[track_caller]
+        fn case(id: Option<&str>, expected: &str) {
+            let answer = Answer {
+                status: reqwest::StatusCode::INTERNAL_SERVER_ERROR,
+                body: Vec::new(),
+                request_id: id.map(str::to_owned),
+                aged: false,
+                plain_text: false,
+                location: None,
+                date: None,
+                csrf: None,
+                session: None,
+                same_connection: true,
+            };
+            assert_eq!(reference(&answer), expected);
+        }
+        let id = "a59fab65-0e1f-4a2b-8c3d-4e5f60718293";
+        case(Some(id), &format!(" (request id {id})"));
+        case(None, "");
+        case(Some("sk-proj-0123456789abcdef"), "");
+        case(Some("sk-proj-0123456789abcdefghijklmnopqr"), "");
+        case(Some(&id.to_uppercase()), "");
+    }
+}

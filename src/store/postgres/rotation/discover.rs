@@ -1,7 +1,7 @@
 //! What the master key protects: every column of every table whose values begin like a Fernet token (craft.md 2.5).
 //!
-//! Text and bytea columns can be rotated, tokens inside JSON are only listed. Views, foreign tables and generated columns hold
-//! nothing of their own.
+//! Text and bytea columns can be rotated, tokens inside JSON, arrays, hstore and XML are only listed. Views, foreign tables and
+//! generated columns hold nothing of their own.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ pub enum Kind {
     Text,
     /// As bytes.
     Bytes,
-    /// Somewhere inside a document.
-    Json,
+    /// Somewhere inside a document or a list.
+    Inside,
 }
 
 /// A column, and how SQL names it.
@@ -45,7 +45,7 @@ pub struct TokenColumn {
     pub tokens: Vec<(String, u64)>,
 }
 
-/// Tokens inside JSON, which are never touched.
+/// Tokens inside JSON and the like, which are never touched.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct JsonHit {
     /// The column.
@@ -69,7 +69,7 @@ impl TokenPlace {
     /// The value as text.
     pub(super) fn text(&self, alias: &str) -> String {
         match self.kind {
-            Kind::Text | Kind::Json => format!("{alias}.{}::text", self.column),
+            Kind::Text | Kind::Inside => format!("{alias}.{}::text", self.column),
             Kind::Bytes => format!("encode({alias}.{}, 'escape')", self.column),
         }
     }
@@ -77,7 +77,7 @@ impl TokenPlace {
     /// A text as a value of the column; a text that is too long for it is an error of the server.
     pub(super) fn value(&self, text: &str) -> String {
         match self.kind {
-            Kind::Text | Kind::Json => text.to_owned(),
+            Kind::Text | Kind::Inside => text.to_owned(),
             Kind::Bytes => format!("convert_to({text}, 'UTF8')"),
         }
     }
@@ -88,7 +88,7 @@ impl TokenPlace {
         match self.kind {
             Kind::Text => format!("ltrim({alias}.{column}::text, E' \\t\\r\\n') LIKE 'gAAAA%'"),
             Kind::Bytes => format!("substring({alias}.{column} FROM 1 FOR 5) = 'gAAAA'::bytea"),
-            Kind::Json => format!("{alias}.{column}::text LIKE '%\"gAAAA%'"),
+            Kind::Inside => format!("{alias}.{column}::text LIKE '%gAAAA%'"),
         }
     }
 }
@@ -98,7 +98,7 @@ pub(super) async fn discover(session: &mut Session) -> Result<Discovery, StoreEr
     let mut found = Discovery::default();
     for place in places(session).await? {
         match place.kind {
-            Kind::Json => found.json.extend(inside(session, &place).await?),
+            Kind::Inside => found.json.extend(inside(session, &place).await?),
             Kind::Text | Kind::Bytes => {
                 let tokens = tokens(session, &place).await?;
                 if !tokens.is_empty() {
@@ -113,15 +113,19 @@ pub(super) async fn discover(session: &mut Session) -> Result<Discovery, StoreEr
 /// Every column that could hold tokens. A domain counts as what it is made of; a partition is seen through its parent.
 async fn places(session: &mut Session) -> Result<Vec<TokenPlace>, StoreError> {
     let query = sqlx::query(
-        "SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname) AS name, format('%I.%I', n.nspname, c.relname) AS relation, \
-         quote_ident(a.attname) AS attribute, CASE WHEN b.typname = 'bytea' THEN 'bytes' \
-         WHEN b.typname IN ('json', 'jsonb') THEN 'json' ELSE 'text' END AS kind \
+        "WITH RECURSIVE base (oid, ground) AS (SELECT oid, oid FROM pg_catalog.pg_type WHERE typtype <> 'd' UNION ALL \
+         SELECT d.oid, base.ground FROM base JOIN pg_catalog.pg_type d ON d.typtype = 'd' AND d.typbasetype = base.oid), \
+         kinds AS (SELECT base.oid, CASE WHEN t.typname = 'bytea' THEN 'bytes' WHEN t.typcategory = 'S' THEN 'text' \
+         WHEN t.typname IN ('json', 'jsonb', 'hstore', 'xml') OR e.typcategory = 'S' OR e.typname IN ('json', 'jsonb') \
+         THEN 'inside' END AS kind FROM base JOIN pg_catalog.pg_type t ON t.oid = base.ground \
+         LEFT JOIN pg_catalog.pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem) \
+         SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname) AS name, format('%I.%I', n.nspname, c.relname) AS relation, \
+         quote_ident(a.attname) AS attribute, k.kind \
          FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-         JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN kinds k ON k.oid = a.atttypid \
          WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
          AND a.attgenerated = '' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'llmhub') \
-         AND b.typname IN ('text', 'varchar', 'bpchar', 'bytea', 'json', 'jsonb') ORDER BY 1",
+         AND k.kind IS NOT NULL ORDER BY 1",
     );
     session.rows(query).await?.iter().map(place).collect()
 }
@@ -130,7 +134,7 @@ fn place(row: &PgRow) -> Result<TokenPlace, StoreError> {
     let text = |name: &str| row.try_get::<String, _>(name).map_err(wrong);
     let kind = match text("kind")?.as_str() {
         "bytes" => Kind::Bytes,
-        "json" => Kind::Json,
+        "inside" => Kind::Inside,
         _ => Kind::Text,
     };
     Ok(TokenPlace { name: text("name")?, table: text("relation")?, column: text("attribute")?, kind })
@@ -153,7 +157,7 @@ async fn inside(session: &mut Session, place: &TokenPlace) -> Result<Vec<JsonHit
     let mut hits: BTreeMap<String, u64> = BTreeMap::new();
     for row in session.rows(sqlx::query(AssertSqlSafe(sql))).await? {
         let text: String = row.try_get("document").map_err(wrong)?;
-        // PostgreSQL takes numbers and escapes that this reader does not: then the document as a whole is the hit.
+        // PostgreSQL takes numbers and escapes that this reader does not, and a list is no JSON: then the whole is the hit.
         let paths = serde_json::from_str(&text).map_or_else(|_| vec!["$".to_owned()], |json| token_paths(&json));
         for path in paths {
             *hits.entry(path).or_default() += 1;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio::time::{Instant, sleep};
 
-use super::pace::Pace;
+use super::pace::{Pace, Transaction};
 use super::session::Session;
 use super::target::{Connections, Target};
 use crate::domain::keys::rotation::Renewal;
@@ -26,6 +26,9 @@ pub use self::rewrite::{Outset, Rewritten};
 /// The lock of rotations, and that of `llmhub db` runs, which may not change the schema meanwhile. A test of the migration
 /// lock pins the second.
 const LOCKS: [i64; 2] = [0x6c6c_6d68_7562_0001, 6_768_006_697_297_428_022];
+
+/// A row that a policy hides from this role is an error of the server: rotated around, it would never open again.
+const SEE_ALL: &str = "SET LOCAL row_security = off";
 
 /// How long a second operator waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -141,6 +144,14 @@ impl Rotations {
     async fn reader(&self, pace: Pace) -> Result<Session, StoreError> {
         let mut session = Session::open(&self.target).await?;
         session.begin_read(pace).await?;
+        session.send(SEE_ALL).await?;
         Ok(session)
+    }
+
+    async fn writer(&self) -> Result<(Session, Transaction), StoreError> {
+        let mut session = Session::open(&self.target).await?;
+        let transaction = session.begin_write(Pace::Long).await?;
+        session.send(SEE_ALL).await?;
+        Ok((session, transaction))
     }
 }

@@ -9,10 +9,10 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::discover::{TokenPlace, wrong};
 use super::journal::{Fingerprints, SCHEMA, StepEnd, step};
-use super::{Renew, Rotations};
+use super::{Renew, Rotations, SEE_ALL};
 use crate::domain::keys::rotation::Renewal;
 use crate::store::StoreError;
-use crate::store::postgres::{Pace, Session, settle};
+use crate::store::postgres::{Session, settle};
 
 /// What a rotation begins with.
 pub struct Outset<'a> {
@@ -51,8 +51,7 @@ impl Rotations {
         places: &[TokenPlace],
         renew: &mut Renew<'_>,
     ) -> Result<Rewritten, StoreError> {
-        let mut session = Session::open(&self.target).await?;
-        let transaction = session.begin_write(Pace::Long).await?;
+        let (mut session, transaction) = self.writer().await?;
         session.send(SCHEMA).await?;
         let query = sqlx::query(
             "INSERT INTO llmhub.rotation (format, state, old_key, new_key, actor, reason) \
@@ -68,10 +67,11 @@ impl Rotations {
             .and_then(|row| row.try_get(0).ok())
             .ok_or_else(|| StoreError::Invalid("the journal gave the rotation no number".to_owned()))?;
         self.confirm(&mut session, outset.confirmed).await?;
-        let rows = sweep(&mut session, rotation, places, renew, Keep::Pair).await?;
+        let swept = sweep(&mut session, rotation, places, renew, Keep::Pair).await?;
         step(&mut session, rotation, "apply", StepEnd::Done, &self.actor).await?;
-        settle(session, &self.target, &transaction, "the rotation").await?.abandon().await;
-        Ok(Rewritten { rotation, rows })
+        let reader = settle(session, &self.target, &transaction, "the rotation").await?;
+        swept.read_back(reader, "the rotation").await?;
+        Ok(Rewritten { rotation, rows: swept.rows })
     }
 
     /// Rewrite what the hub saved with the old key since.
@@ -85,13 +85,13 @@ impl Rotations {
         places: &[TokenPlace],
         renew: &mut Renew<'_>,
     ) -> Result<Rewritten, StoreError> {
-        let mut session = Session::open(&self.target).await?;
-        let transaction = session.begin_write(Pace::Long).await?;
+        let (mut session, transaction) = self.writer().await?;
         self.confirm(&mut session, confirmed).await?;
-        let rows = sweep(&mut session, rotation, places, renew, Keep::Pair).await?;
+        let swept = sweep(&mut session, rotation, places, renew, Keep::Pair).await?;
         step(&mut session, rotation, "verify", StepEnd::Done, &self.actor).await?;
-        settle(session, &self.target, &transaction, "the verification").await?.abandon().await;
-        Ok(Rewritten { rotation, rows })
+        let reader = settle(session, &self.target, &transaction, "the verification").await?;
+        swept.read_back(reader, "the verification").await?;
+        Ok(Rewritten { rotation, rows: swept.rows })
     }
 
     /// Put every old token back where its new one still stands, and what was saved meanwhile under the old key.
@@ -104,8 +104,7 @@ impl Rotations {
         places: &[TokenPlace],
         revert: &mut Renew<'_>,
     ) -> Result<Rewritten, StoreError> {
-        let mut session = Session::open(&self.target).await?;
-        let transaction = session.begin_write(Pace::Long).await?;
+        let (mut session, transaction) = self.writer().await?;
         let mut rows = 0;
         for place in places {
             let (text, value) = (place.text("t"), place.value("b.old_token"));
@@ -118,11 +117,13 @@ impl Rotations {
             rows +=
                 count(&mut session, sqlx::query(AssertSqlSafe(sql)).bind(rotation).bind(place.name.as_str())).await?;
         }
-        rows += sweep(&mut session, rotation, places, revert, Keep::Nothing).await?;
+        let swept = sweep(&mut session, rotation, places, revert, Keep::Nothing).await?;
+        rows += swept.rows;
         let query = sqlx::query("UPDATE llmhub.rotation SET state = 'aborting' WHERE id = $1 AND ended_at IS NULL");
         session.run(query.bind(rotation)).await?;
         step(&mut session, rotation, "restore", StepEnd::Done, &self.actor).await?;
-        settle(session, &self.target, &transaction, "the way back").await?.abandon().await;
+        let reader = settle(session, &self.target, &transaction, "the way back").await?;
+        swept.read_back(reader, "the way back").await?;
         Ok(Rewritten { rotation, rows })
     }
 
@@ -136,28 +137,67 @@ impl Rotations {
     }
 }
 
-/// Rewrite the tokens of all columns; the number of rows.
-async fn sweep(
-    session: &mut Session,
-    rotation: i64,
-    places: &[TokenPlace],
-    renew: &mut Renew<'_>,
-    keep: Keep,
-) -> Result<u64, StoreError> {
-    let mut rows = 0;
-    for place in places {
-        rows += rewrite(session, rotation, place, renew, keep).await?;
-    }
-    Ok(rows)
+/// What was rewritten, before the commit.
+#[derive(Default)]
+struct Swept<'a> {
+    rows: u64,
+    /// The tokens that were replaced, by column.
+    replaced: Vec<(&'a TokenPlace, Vec<String>)>,
 }
 
+impl Swept<'_> {
+    /// See over another connection that no old token stands any more: what a deferred trigger makes of the rows is seen only
+    /// after the commit. What others have saved since is theirs.
+    async fn read_back(&self, mut reader: Session, what: &str) -> Result<(), StoreError> {
+        let unknown = |why: String| StoreError::OutcomeUnknown(format!("{what} was committed, but {why}"));
+        reader.send(SEE_ALL).await.map_err(|error| unknown(format!("it could not be read back: {error}")))?;
+        for (place, old) in &self.replaced {
+            let sql = format!(
+                "SELECT count(*) FROM {} t WHERE {} IN (SELECT unnest($1::text[]))",
+                place.table,
+                place.text("t")
+            );
+            let left = count(&mut reader, sqlx::query(AssertSqlSafe(sql)).bind(old)).await;
+            match left.map_err(|error| unknown(format!("{} could not be read back: {error}", place.name)))? {
+                0 => {}
+                left => {
+                    return Err(unknown(format!(
+                        "{left} rows of {} hold their old tokens again: look for a deferred trigger of the table",
+                        place.name
+                    )));
+                }
+            }
+        }
+        reader.abandon().await;
+        Ok(())
+    }
+}
+
+/// Rewrite the tokens of all columns.
+async fn sweep<'a>(
+    session: &mut Session,
+    rotation: i64,
+    places: &'a [TokenPlace],
+    renew: &mut Renew<'_>,
+    keep: Keep,
+) -> Result<Swept<'a>, StoreError> {
+    let mut swept = Swept::default();
+    for place in places {
+        let (rows, old) = rewrite(session, rotation, place, renew, keep).await?;
+        swept.rows += rows;
+        swept.replaced.push((place, old));
+    }
+    Ok(swept)
+}
+
+/// The number of rows, and the tokens that were replaced.
 async fn rewrite(
     session: &mut Session,
     rotation: i64,
     place: &TokenPlace,
     renew: &mut Renew<'_>,
     keep: Keep,
-) -> Result<u64, StoreError> {
+) -> Result<(u64, Vec<String>), StoreError> {
     let held = tokens(session, place, " FOR UPDATE").await?;
     let mut pairs: BTreeMap<String, String> = BTreeMap::new();
     let mut expected: BTreeSet<String> = BTreeSet::new();
@@ -185,7 +225,7 @@ async fn rewrite(
         )));
     }
     if pairs.is_empty() {
-        return Ok(0);
+        return Ok((0, Vec::new()));
     }
     let (old, new): (Vec<String>, Vec<String>) = pairs.into_iter().unzip();
     let (text, value) = (place.text("t"), place.value("m.new"));
@@ -210,7 +250,7 @@ async fn rewrite(
             place.name
         )));
     }
-    Ok(written)
+    Ok((written, old))
 }
 
 async fn tokens(session: &mut Session, place: &TokenPlace, lock: &str) -> Result<Vec<String>, StoreError> {
