@@ -184,7 +184,7 @@ async fn a_free_question_reads_one_row_and_writes_nothing() {
         ("SELECT 'NaN'::float8 AS value", "value: NaN"),
         ("SELECT NULL::int AS value", "Nothing"),
         ("SELECT 1 AS value WHERE false", "Nothing"),
-        ("SELECT n AS value FROM generate_series(1, 100000000) n", "Unusable"),
+        ("SELECT generate_series(1, 100000000) AS value", "Unusable"),
         ("SELECT 'a' AS value", "Unusable"),
         ("SELECT 1", "Unusable"),
         ("SELECT nextval('llm_usage_analytics_id_seq') AS value", "Failed"),
@@ -245,4 +245,29 @@ async fn a_database_that_is_away_or_lacks_the_tables_is_said() {
         panic!("refused")
     };
     assert!(words.contains("--database-url"), "{words}");
+}
+
+/// Prints what a round takes; asserts only that it ends. A campaign, since filling the table takes longer than the round.
+#[tokio::test]
+async fn a_round_over_a_million_rows_is_measured() {
+    if std::env::var_os("LLMHUB_LONG_TESTS").is_none() {
+        return;
+    }
+    let database = Database::migrated();
+    database
+        .sql(
+            "INSERT INTO users (email) SELECT 'user-' || n || '@example.com' FROM generate_series(1, 20000) n; \
+             INSERT INTO llm_usage_analytics (user_id, provider, model_id, latency_ms, status) \
+             SELECT ids[1 + n % 20000], 'p', 'm', (random() * 3000)::int, CASE WHEN random() < 0.01 THEN 'error' ELSE 'success' END \
+             FROM (SELECT array_agg(id) AS ids FROM users) u, generate_series(1, 1000000) n; ANALYZE",
+        )
+        .await;
+    let metrics = open(&database, Identity::Email);
+    for text in ["@cohort_errors", "@cohort_p95", "@adoption"] {
+        for round in 1..=3 {
+            let started = std::time::Instant::now();
+            let measured = number(ask(&metrics, text, &flag(&[], &[]), 25, 24).await);
+            println!("{text} round {round}: {:?} ({:?} samples)", started.elapsed(), measured.samples);
+        }
+    }
 }

@@ -50,24 +50,30 @@ fn start() -> String {
         .spawn()
         .expect("the watchdog starts");
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !answers(port) {
+    while !asked(port, "/-/ready").contains(" 200 ") {
         let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
         let ended = watchdog.try_wait().expect("its state").is_some() || log.contains("not found");
         assert!(!ended && Instant::now() < deadline, "{INSTALL}\n{log}");
         std::thread::sleep(Duration::from_millis(50));
     }
     std::mem::forget(watchdog);
-    // Rates over three seconds need three seconds.
-    std::thread::sleep(Duration::from_secs(4));
+    // Its first scrape comes some five seconds after its start, and rates over three seconds need four of them.
+    while !asked(port, "/api/v1/query?query=count_over_time(hub_http_requests_total[4s])%3E13").contains("\"value\"") {
+        assert!(Instant::now() < deadline, "Prometheus scrapes nothing");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     format!("http://127.0.0.1:{port}/")
 }
 
-fn answers(port: u16) -> bool {
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return false };
+/// The whole answer to a GET; nothing where there is none.
+fn asked(port: u16, path: &str) -> String {
     let mut answer = String::new();
-    stream.write_all(b"GET /-/ready HTTP/1.0\r\n\r\n").is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.contains(" 200 ")
+    if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) {
+        // A server that is just starting may cut an answer: it is asked again.
+        let sent = stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+        drop(sent.and_then(|()| stream.read_to_string(&mut answer)));
+    }
+    answer
 }
 
 /// Serve `/metrics` until the binary ends.
