@@ -117,7 +117,7 @@ fn exposition(started: SystemTime) -> String {
         line(&format!("{name}_sum{{endpoint=\"/chat\"}}"), requests * 0.2);
     }
     // Two registries behind one address: the counter jumps back and forth.
-    let jump = if (seconds * 4.0) as u64 % 2 == 0 { 0.0 } else { 5000.0 };
+    let jump = if ((seconds * 4.0) as u64).is_multiple_of(2) { 0.0 } else { 5000.0 };
     line("torn_http_requests_total{endpoint=\"/chat\",status=\"200\"}", requests + jump);
     line("arm_errors{arm=\"cohort\"}", 0.25);
     line("arm_errors{arm=\"control\"}", 0.01);
