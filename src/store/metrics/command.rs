@@ -151,7 +151,7 @@ mod tests {
             ("echo 5%", "Unusable"),
             ("yes", "did not end"),
             ("yes | head -c 9000000", "Unusable"),
-            ("echo why >&2; printf '\\\\033[2J' >&2; exit 3", "exit status: 3: why [2J"),
+            ("echo why >&2; printf '\\033[2J' >&2; exit 3", "exit status: 3: why [2J"),
         ] {
             let limit = if script == "yes" { Duration::from_millis(300) } else { Duration::from_secs(5) };
             let reading = if script == "yes" { format!("{:?}", run(&["yes"], limit).await) } else { sh(script).await };

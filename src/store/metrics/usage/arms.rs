@@ -65,12 +65,12 @@ pub(super) fn p95(usage: &Usage, identity: Identity) -> String {
     let (table, time, counted) = (usage.table(), usage.time(), usage.counted());
     let (armed, listed) = (armed(usage, identity, ""), listed(identity));
     format!(
-        "{armed}, spread AS (SELECT a.arm, l.latency_ms::float8 AS latency, count(*) AS n FROM {table} l \
+        "{armed}, spread AS (SELECT a.arm, l.latency_ms AS latency, count(*) AS n FROM {table} l \
          JOIN armed a USING (user_id) WHERE {time} >= $1 AND {time} < $2 AND {counted} AND l.latency_ms IS NOT NULL \
          GROUP BY a.arm, l.latency_ms), \
          ranked AS (SELECT arm, latency, sum(n) OVER (PARTITION BY arm ORDER BY latency) AS upto, \
          sum(n) OVER (PARTITION BY arm) AS total FROM spread), \
-         points AS (SELECT arm, min(latency) / 1000 AS p95, max(total)::bigint AS total FROM ranked \
+         points AS (SELECT arm, min(latency)::float8 / 1000 AS p95, max(total)::bigint AS total FROM ranked \
          WHERE upto >= 0.95 * total GROUP BY arm) \
          SELECT arm, count(*), coalesce(max(total), 0), max(p95), (extract(epoch FROM max(newest)) * 1000)::bigint, \
          {listed} FROM armed LEFT JOIN points USING (arm) GROUP BY arm"
