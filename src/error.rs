@@ -335,6 +335,7 @@ fn store_code(error: &StoreError) -> &'static str {
     match error {
         StoreError::NotFound { .. } => "flag_not_found",
         StoreError::Conflict(_) | StoreError::Moved { .. } => "conflict",
+        StoreError::Fenced(_) => "fenced",
         StoreError::Credentials(_) => "credentials",
         StoreError::Denied(_) => "denied",
         StoreError::Unsupported { .. } => "unsupported",
@@ -356,6 +357,7 @@ fn store_hint(error: &StoreError) -> String {
         StoreError::NotFound { .. } => "llmhub flags list",
         StoreError::Moved { .. } => "look, then run it again: llmhub flags diff",
         StoreError::Conflict(_) => "look what is there, then run it again",
+        StoreError::Fenced(_) => "look who acts on it now: llmhub rollout status NAME",
         StoreError::Credentials(_) => "check the login: llmhub profile show",
         StoreError::Denied(_) => "use a role that may do this: llmhub profile show",
         StoreError::Unsupported { hint, .. } => hint.as_str(),

@@ -16,6 +16,7 @@ mod names;
 mod progress;
 mod restart;
 mod rollback;
+mod rollout;
 mod rotate;
 mod sandbox;
 mod seeds;
