@@ -6,12 +6,17 @@
 mod file;
 mod lease;
 mod postgres;
+mod record;
 
 use async_trait::async_trait;
 
 pub use self::file::FileRuns;
 pub use self::lease::{Acquired, Bumped, Claim, Grant, Lease, Timing};
 pub use self::postgres::PostgresRuns;
+pub use self::record::{
+    Commit, Direction, End, EventRecord, MeasurementRecord, NewEvent, NewRun, Request, RunId, RunRecord, StepRecord,
+    StepWrite, Stored, Wish, broken_at,
+};
 use crate::domain::flags::FlagKey;
 use crate::store::StoreError;
 
@@ -39,4 +44,39 @@ pub trait RunStore: Send + Sync {
     /// Raise the fence without a lease, for an emergency: whoever holds one can write no state any more. Where no rollout ever
     /// left a trace nothing is created.
     async fn bump_fence(&self, flag: &FlagKey, who: &str, reason: &str) -> Result<Bumped, StoreError>;
+
+    /// The newest run of a flag; `None` where there never was one. Nothing is created by looking.
+    async fn read(&self, flag: &FlagKey) -> Result<Option<Stored>, StoreError>;
+
+    /// Begin a run.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`]; [`StoreError::Conflict`] when another run of this flag is open.
+    async fn begin(&self, grant: &Grant, run: &NewRun) -> Result<(), StoreError>;
+
+    /// Write state, whole or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`]: then nothing was written.
+    async fn commit(&self, grant: &Grant, run: &RunId, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Ask something of a run, whoever holds it.
+    async fn ask(&self, flag: &FlagKey, run: &RunId, request: &Ask) -> Result<(), StoreError>;
+
+    /// What is asked and not answered yet, in order.
+    async fn requests(&self, flag: &FlagKey, run: &RunId) -> Result<Vec<Request>, StoreError>;
 }
+
+/// What somebody asks of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// What.
+    pub wish: Wish,
+    /// Who, `user@host`.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// How many measurements a look brings along.
+const SHOWN: usize = 200;

@@ -3,13 +3,16 @@
 //! Each call is a connection and a transaction of its own, so that it behaves the same behind a transaction pooler, and no
 //! lock outlives it. A write counts as done once another connection has heard from the server that it was committed.
 
+mod runs;
 mod schema;
 
 use async_trait::async_trait;
+use serde_json::json;
 use sqlx::Row as _;
 
-use super::RunStore;
-use super::lease::{Acquired, Bumped, Claim, Grant, Lease, Row, Timing};
+use super::lease::{Acquired, Bumped, Claim, Grant, Lease, Row, Timing, moment};
+use super::record::{Commit, NewEvent, NewRun, Request, RunId, Stored};
+use super::{Ask, RunStore};
 use crate::domain::flags::FlagKey;
 use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target, Transaction, settle};
@@ -61,6 +64,22 @@ impl PostgresRuns {
             Some(row) => Ok(Some((row, now(session).await?))),
             None => Ok(None),
         }
+    }
+
+    /// The lease's row as it stands, and the time.
+    async fn unlocked(&self, session: &mut Session, flag: &FlagKey) -> Result<(Option<Row>, i64), StoreError> {
+        let query =
+            sqlx::query("SELECT holder, fence, expires_at FROM llmhub.rollout_lease WHERE profile = $1 AND flag = $2");
+        let row = session.row(query.bind(&self.profile).bind(flag.as_str())).await?;
+        Ok((row.map(|row| lease(&row)).transpose()?, now(session).await?))
+    }
+
+    /// A writing transaction in which the fence of `grant` is the highest and stays so, and the time.
+    async fn fenced(&self, grant: &Grant) -> Result<(Session, Transaction, i64), StoreError> {
+        let Some((mut session, transaction)) = self.writer().await? else { return Err(gone(grant)) };
+        let Some((row, now)) = self.locked(&mut session, &grant.flag).await? else { return Err(gone(grant)) };
+        row.check(grant)?;
+        Ok((session, transaction, now))
     }
 
     async fn keep(&self, session: &mut Session, flag: &FlagKey, row: &Row) -> Result<(), StoreError> {
@@ -133,7 +152,7 @@ impl RunStore for PostgresRuns {
         Ok(())
     }
 
-    async fn bump_fence(&self, flag: &FlagKey, _who: &str, _reason: &str) -> Result<Bumped, StoreError> {
+    async fn bump_fence(&self, flag: &FlagKey, who: &str, reason: &str) -> Result<Bumped, StoreError> {
         let nobody = Bumped { fence: 0, was_held_by: None, left: std::time::Duration::ZERO };
         let Some((mut session, transaction)) = self.writer().await? else { return Ok(nobody) };
         let Some((mut row, now)) = self.locked(&mut session, flag).await? else {
@@ -142,11 +161,66 @@ impl RunStore for PostgresRuns {
         };
         let bumped = row.bump(now);
         self.keep(&mut session, flag, &row).await?;
+        if let Some(run) = runs::newest(&mut session, &self.profile, flag).await?.filter(|run| run.ended_at.is_none()) {
+            let details = json!({"reason": reason, "fence": bumped.fence});
+            let event = NewEvent { kind: "fenced", details };
+            runs::append(&mut session, &run.id, who, now, &[event]).await?;
+        }
         self.settled(session, &transaction, "the fence").await?.abandon().await;
         match self.lease(flag).await? {
             Some(lease) if lease.fence >= bumped.fence => Ok(bumped),
             _ => Err(StoreError::OutcomeUnknown(format!("the fence of `{flag}` was raised, but reads back lower"))),
         }
+    }
+
+    async fn read(&self, flag: &FlagKey) -> Result<Option<Stored>, StoreError> {
+        let Some(mut session) = self.reader().await? else { return Ok(None) };
+        let Some(run) = runs::newest(&mut session, &self.profile, flag).await? else {
+            session.abandon().await;
+            return Ok(None);
+        };
+        let (row, now) = self.unlocked(&mut session, flag).await?;
+        let stored = Stored {
+            lease: row.unwrap_or_default().at(now),
+            steps: runs::steps(&mut session, &run.id).await?,
+            measurements: runs::measurements(&mut session, &run.id).await?,
+            events: runs::events(&mut session, &run.id).await?,
+            requests: runs::requests(&mut session, &run.id).await?,
+            now: moment(now),
+            run,
+        };
+        session.abandon().await;
+        Ok(Some(stored))
+    }
+
+    async fn begin(&self, grant: &Grant, run: &NewRun) -> Result<(), StoreError> {
+        let (mut session, transaction, now) = self.fenced(grant).await?;
+        runs::begin(&mut session, &self.profile, grant, run, now).await?;
+        self.settled(session, &transaction, "the begin of the run").await?.abandon().await;
+        Ok(())
+    }
+
+    async fn commit(&self, grant: &Grant, run: &RunId, commit: &Commit) -> Result<(), StoreError> {
+        let (mut session, transaction, now) = self.fenced(grant).await?;
+        runs::commit(&mut session, grant, run, commit, now).await?;
+        self.settled(session, &transaction, "the state of the run").await?.abandon().await;
+        Ok(())
+    }
+
+    async fn ask(&self, _flag: &FlagKey, run: &RunId, ask: &Ask) -> Result<(), StoreError> {
+        let Some((mut session, transaction)) = self.writer().await? else {
+            return Err(StoreError::Conflict(format!("run {} is not there any more", run.as_str())));
+        };
+        runs::ask(&mut session, run, ask).await?;
+        self.settled(session, &transaction, "the request").await?.abandon().await;
+        Ok(())
+    }
+
+    async fn requests(&self, _flag: &FlagKey, run: &RunId) -> Result<Vec<Request>, StoreError> {
+        let Some(mut session) = self.reader().await? else { return Ok(Vec::new()) };
+        let requests = runs::requests(&mut session, run).await?;
+        session.abandon().await;
+        Ok(requests)
     }
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::StoreError;
 use crate::store::files::write_text;
 use crate::store::rollout::lease::Row;
+use crate::store::rollout::record::{EventRecord, MeasurementRecord, Request, RunRecord, StepRecord};
 
 /// The document's own format; a higher number belongs to a newer llmhub.
 const FORMAT: u32 = 1;
@@ -32,11 +33,26 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 pub(super) struct Document {
     format: u32,
     pub(super) lease: Row,
+    /// The newest run; older ones lie beside it, each in a file of its own.
+    pub(super) run: Option<FileRun>,
+}
+
+/// A run and everything about it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileRun {
+    pub(super) record: RunRecord,
+    pub(super) steps: Vec<StepRecord>,
+    pub(super) measurements: Vec<MeasurementRecord>,
+    pub(super) events: Vec<EventRecord>,
+    pub(super) requests: Vec<Request>,
+    /// The number of the newest request ever.
+    pub(super) asked: i64,
 }
 
 impl Default for Document {
     fn default() -> Self {
-        Self { format: FORMAT, lease: Row::default() }
+        Self { format: FORMAT, lease: Row::default(), run: None }
     }
 }
 
@@ -105,12 +121,22 @@ impl Access {
         Ok(Self { path: folder.join("state.json"), _lock: lock, document })
     }
 
+    /// Put a run that has ended into a file of its own.
+    pub(super) fn archive(&self, run: &FileRun) -> Result<(), StoreError> {
+        let text = serde_json::to_string(run).map_err(unwritable)?;
+        let name = format!("run-{}.json", run.record.id.as_str());
+        write_text(&self.path.with_file_name(name), &text)
+    }
+
     /// Replace the document.
     pub(super) fn keep(self) -> Result<(), StoreError> {
-        let text = serde_json::to_string(&self.document)
-            .map_err(|error| StoreError::Invalid(format!("the state cannot be written as JSON: {error}")))?;
+        let text = serde_json::to_string(&self.document).map_err(unwritable)?;
         write_text(&self.path, &text)
     }
+}
+
+fn unwritable(error: serde_json::Error) -> StoreError {
+    StoreError::Invalid(format!("the state cannot be written as JSON: {error}"))
 }
 
 /// File systems on which a lock of this host need not hold on another, by the number that the kernel gives them.
