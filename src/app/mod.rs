@@ -6,6 +6,7 @@ mod adopt;
 mod backup;
 mod cohorts;
 mod drift;
+mod emergency;
 mod foreign_ledger;
 mod kept_proof;
 mod keys;
@@ -36,6 +37,7 @@ pub use self::adopt::Trial;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
+pub use self::emergency::{Emergency, EmergencyWish, Recreate, Resume, WithDatabase};
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::keys::{
     Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn,

@@ -299,7 +299,8 @@ impl Incident {
 
     /// Whom it may have been on for.
     pub fn exposure_words(&self) -> String {
-        let on: Vec<&Held> = self.before.iter().filter(|held| held.source == "hub" && held.enabled == Some(true)).collect();
+        let on: Vec<&Held> =
+            self.before.iter().filter(|held| held.source == "hub" && held.enabled == Some(true)).collect();
         let Some(most) = on.iter().max_by_key(|held| held.rollout_percentage.as_i64().unwrap_or(0)) else {
             return match self.before.iter().any(|held| held.source == "hub") {
                 true => "no process was seen with the flag on".to_owned(),

@@ -218,8 +218,7 @@ mod tests {
     }
 
     fn ended(step: StepId, changed: bool) -> Record {
-        let entry =
-            Entry { at: at(2), step, action: "a".to_owned(), result: Ending::Done, evidence: "e".to_owned() };
+        let entry = Entry { at: at(2), step, action: "a".to_owned(), result: Ending::Done, evidence: "e".to_owned() };
         Record::Ended { entry, changed }
     }
 
@@ -261,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_step_that_was_cut_off_is_told_and_may_have_written() {
-        let past = Past::read(&text(&[opened(), begun(StepId::Open), ended(StepId::Open, false), begun(StepId::Persist)]));
+        let past =
+            Past::read(&text(&[opened(), begun(StepId::Open), ended(StepId::Open, false), begun(StepId::Persist)]));
         let past = past.unwrap();
         let steps: Vec<(StepId, Ending)> = past.timeline.iter().map(|entry| (entry.step, entry.result)).collect();
         assert_eq!(steps, [(StepId::Open, Ending::Done), (StepId::Persist, Ending::Interrupted)]);

@@ -43,7 +43,9 @@ impl Messages {
     pub fn new(about: &About<'_>) -> Self {
         let About { flag, incident, actor, begun, verified, proven } = about;
         let mitigated = match verified {
-            Some(at) => format!("The feature has been off for everybody since {at} UTC. We go on looking for the cause."),
+            Some(at) => {
+                format!("The feature has been off for everybody since {at} UTC. We go on looking for the cause.")
+            }
             None => "The feature is being switched off. Some users may still see it. We go on.".to_owned(),
         };
         Self {

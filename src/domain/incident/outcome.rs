@@ -354,7 +354,13 @@ mod tests {
             &[],
             &["no hub", "what a restart loads"],
         );
-        case("nothing that knows it", ends(silent(), Kept::Unaware, none), Exit::Nothing, &[], &["live", "know", "load"]);
+        case(
+            "nothing that knows it",
+            ends(silent(), Kept::Unaware, none),
+            Exit::Nothing,
+            &[],
+            &["live", "know", "load"],
+        );
     }
 
     #[test]
