@@ -21,6 +21,7 @@ mod db_seed;
 mod db_setup_test;
 mod db_verify;
 mod docs;
+mod emergency;
 mod env_file;
 mod exit_codes;
 mod fernet_python;

@@ -124,7 +124,7 @@ impl Run<'_> {
             finish.push(self.resume_command());
         }
         if self.sources.hub.is_some() && self.restart == Restart::Off && self.recreated == Recreated::No {
-            finish.push(self.recreate_command());
+            finish.push(format!("{}   # a plain restart keeps the old environment", self.recreate_command()));
         }
         if let (super::WithDatabase::BackTo(version), Undone::NotDone { .. } | Undone::Unknown { .. }) =
             (&self.wish.database, &self.undone)

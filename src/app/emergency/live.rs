@@ -213,7 +213,11 @@ fn told(pages: &[Page], state: PageState) -> String {
     let status = pages.iter().find(|page| page.state == state).and_then(|page| page.status);
     let status = status.map_or(String::new(), |status| format!("{status}, "));
     let details = if details.is_empty() { String::new() } else { format!(" {}", details.join(" ")) };
-    format!("{} at {}: {status}{}{details}", paths.join(", "), places.join(", "), state.words())
+    let places = match places.as_slice() {
+        [only] => only.clone(),
+        several => format!("{} addresses", several.len()),
+    };
+    format!("{} at {places}: {status}{}{details}", paths.join(", "), state.words())
 }
 
 fn processes(live: &Live) -> Processes {

@@ -57,7 +57,7 @@ fn head(text: &mut String, incident: &Incident) -> std::fmt::Result {
     };
     writeln!(
         text,
-        "Status: {} · {} · Started {} · {} · {}\n",
+        "Status: {} · {} · Started {} UTC · {} · {}\n",
         incident.live_words(),
         line(&incident.kept_words()),
         moment(incident.started_at),
@@ -139,7 +139,7 @@ fn states(text: &mut String, incident: &Incident) -> std::fmt::Result {
                 page.status.map_or("–".to_owned(), |status| status.to_string()),
                 page.bytes,
                 page.sha256,
-                cell(&[page.state.words(), page.detail.as_str()].join(" "))
+                cell([page.state.words(), page.detail.as_str()].join(" ").trim_end())
             )?;
         }
     }
@@ -283,7 +283,7 @@ mod tests {
         let status = text.lines().find(|line| line.starts_with("Status: ")).unwrap();
         assert_eq!(
             status,
-            "Status: verified off 12/12 PROVED · persisted yes (env, db) · survives restart yes · Started 2027-01-15 08:00:00.0 \
+            "Status: verified off 12/12 PROVED · persisted yes (env, db) · survives restart yes · Started 2027-01-15 08:00:00.0 UTC \
              · First all-off reading +6.2 s · Verified +21.4 s"
         );
     }

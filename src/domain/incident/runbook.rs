@@ -102,7 +102,7 @@ impl Budget {
         match self {
             Self::Within(time) if time >= Duration::from_secs(300) => format!("{} min", time.as_secs() / 60),
             Self::Within(time) => format!("{} s", time.as_secs()),
-            Self::Hook => "hook".to_owned(),
+            Self::Hook => format!("{} min for the hook", HOOK.as_secs() / 60),
         }
     }
 }
