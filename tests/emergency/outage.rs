@@ -58,50 +58,22 @@ fn case(hub: Is, db: Is, env: Is, exit: i32, not_done: &[&str], not_proven: &[&s
 }
 
 #[test]
-fn all_up_is_off_everywhere() {
-    case(Up, Up, Up, 0, &[], &["page not in this build", "share of errors"]);
-}
-
-#[test]
-fn a_database_that_is_down_queues_its_history_entry() {
-    case(Up, Down, Up, 0, &["history entry is queued"], &[]);
-}
-
-#[test]
-fn an_env_file_that_is_down_lets_a_restart_bring_it_back() {
-    case(Up, Up, Down, 10, &["the env file was not written"], &["what a restart loads"]);
-}
-
-#[test]
-fn neither_source_that_survives_a_restart_keeps_the_processes_on() {
-    case(Up, Down, Down, 10, &["the env file", "the database"], &["what a restart loads"]);
-}
-
-#[test]
-fn one_replica_that_is_down_is_named_whatever_else_is_up() {
-    case(Half, Up, Up, 10, &["not every process is off (2/4 PARTIAL)"], &[]);
-    case(Half, Up, Down, 10, &["does not answer", "the env file"], &["what a restart loads"]);
-}
-
-#[test]
-fn one_replica_and_the_database_are_down() {
-    case(Half, Down, Up, 10, &["does not answer", "the database"], &[]);
-}
-
-#[test]
-fn a_hub_that_is_down_is_persisted_and_live_unknown() {
-    case(Down, Up, Up, 10, &[], &["live unknown"]);
-    case(Down, Down, Up, 10, &["the database"], &["live unknown"]);
-}
-
-#[test]
-fn a_hub_and_an_env_file_that_are_down_leave_the_database() {
-    case(Down, Up, Down, 10, &["the env file"], &["live unknown", "what a restart loads"]);
-}
-
-#[test]
-fn everything_down_is_unreachable_and_nothing_was_written() {
-    case(Down, Down, Down, 6, &[], &[]);
+fn every_row_of_the_outage_table_ends_as_it_must() {
+    const KEPT_ON: &str = "what a restart loads";
+    // Most of each is waiting for what is down, so they wait together.
+    std::thread::scope(|rows| {
+        rows.spawn(|| case(Up, Up, Up, 0, &[], &["page not in this build", "share of errors"]));
+        rows.spawn(|| case(Up, Down, Up, 0, &["history entry is queued"], &[]));
+        rows.spawn(|| case(Up, Up, Down, 10, &["the env file was not written"], &[KEPT_ON]));
+        rows.spawn(|| case(Up, Down, Down, 10, &["the env file", "the database"], &[KEPT_ON]));
+        rows.spawn(|| case(Half, Up, Up, 10, &["not every process is off (2/4 PARTIAL)"], &[]));
+        rows.spawn(|| case(Half, Up, Down, 10, &["does not answer", "the env file"], &[KEPT_ON]));
+        rows.spawn(|| case(Half, Down, Up, 10, &["does not answer", "the database"], &[]));
+        rows.spawn(|| case(Down, Up, Up, 10, &[], &["live unknown"]));
+        rows.spawn(|| case(Down, Down, Up, 10, &["the database"], &["live unknown"]));
+        rows.spawn(|| case(Down, Up, Down, 10, &["the env file"], &["live unknown", KEPT_ON]));
+        rows.spawn(|| case(Down, Down, Down, 6, &[], &[]));
+    });
 }
 
 #[test]

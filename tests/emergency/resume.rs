@@ -104,6 +104,10 @@ fn a_database_that_was_down_gets_its_history_entry_from_resume() {
     assert_eq!((&newest()["operation"], &newest()["reason"]), (&"rollback".into(), &"errors at 12 percent".into()));
     assert_eq!(document["not_done"], serde_json::json!([]));
     assert_eq!(scene.incidents().len(), 1, "the same incident");
+    let check = "cd \"$0\" && sha256sum -c --quiet SHA256SUMS";
+    let folder = scene.incidents().remove(0);
+    let checked = scene.home.command("bash", ["-c", check, folder.to_str().unwrap()]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::log::Changed;
-use super::run::{Recreated, Run};
+use super::run::{REPORT, Recreated, Run};
 use crate::domain::incident::document::{Commands, Ending};
 use crate::domain::incident::journal::Record;
 use crate::domain::incident::messages::{About, Messages};
@@ -109,11 +109,11 @@ impl Run<'_> {
     fn keep_report(&mut self, incident: &Incident) {
         let at = self.app.moment();
         let json = serde_json::to_string_pretty(incident).unwrap_or_default() + "\n";
-        self.log.keep(at, "report.md", &clean(&report::markdown(incident)), "the report for people");
-        self.log.keep(at, "report.json", &json, "the report for programs");
+        let [markdown, data, all] = REPORT;
+        self.log.keep(at, markdown, &clean(&report::markdown(incident)), "the report for people");
+        self.log.keep(at, data, &json, "the report for programs");
         let sums: String = self.log.evidence.iter().map(|kept| format!("{}  {}\n", kept.sha256, kept.file)).collect();
-        self.log.keep(at, "SHA256SUMS", &sums, "the sums of the other files");
-        self.log.evidence.retain(|kept| kept.file != "SHA256SUMS");
+        self.log.keep(at, all, &sums, "the sums of the other files");
     }
 
     fn commands(&self, exit: Exit) -> Commands {

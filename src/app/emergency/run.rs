@@ -21,6 +21,9 @@ use crate::store::hub::SwitchedOff;
 use crate::store::incident::Folder;
 use crate::store::{Note, Stop, Stopper, StoreError, Variant};
 
+/// The files of step 9.
+pub(super) const REPORT: [&str; 3] = ["report.md", "report.json", "SHA256SUMS"];
+
 /// How long the fence may take (rollout.md 7, step 0).
 const FENCE: Duration = Duration::from_secs(2);
 
@@ -123,6 +126,8 @@ impl<'a> Run<'a> {
         if let Some(past) = &past {
             log.timeline.clone_from(&past.timeline);
             log.evidence.clone_from(&past.evidence);
+            // They are written anew at the end.
+            log.evidence.retain(|kept| !REPORT.contains(&kept.file.as_str()));
             log.changed = if past.changed { Changed::Yes } else { Changed::No };
         }
         let stopper = app.listen();

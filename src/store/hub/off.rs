@@ -184,14 +184,17 @@ impl HubFlags {
             }
             differing.extend(failure.map(|failure: StoreError| failure.to_string()));
             all.extend(states);
-            let outcome = match tally.outcome() {
+            let known = before.and_then(|before| before.parts.iter().find(|(known, ..)| *known == place));
+            let outcome = match (tally.outcome(), known) {
                 _ if on_at.contains(&place) => Outcome::Partial(Cause::Differs),
-                Some(outcome) => outcome,
-                None => Outcome::Partial(Cause::Silent),
+                // Then nobody knows how many reads would be enough, however clean they are.
+                (_, Some((_, _, Outcome::Partial(cause @ (Cause::TooManyProcesses | Cause::Restarted))))) => {
+                    Outcome::Partial(cause.clone())
+                }
+                (Some(outcome), _) => outcome,
+                (None, _) => Outcome::Partial(Cause::Silent),
             };
-            let counted = before.and_then(|before| {
-                before.parts.iter().find(|(known, _, outcome)| *known == place && *outcome == Outcome::Proved)
-            });
+            let counted = known.filter(|(_, _, outcome)| *outcome == Outcome::Proved);
             parts.push(match (counted, &outcome) {
                 (Some(counted), Outcome::Sampled) => counted.clone(),
                 _ => (place, tally, outcome),
