@@ -265,8 +265,9 @@ impl Error {
             ) => "not_confirmed",
             Self::Store(error) => store_code(error),
             Self::Input { .. } => "input",
-            Self::TimedOut(Stage::NothingWritten | Stage::Written | Stage::Stopped(_)) => "timed_out",
-            Self::TimedOut(Stage::Writing(_)) => "outcome_unknown",
+            Self::TimedOut(Stage::NothingWritten | Stage::Written) => "timed_out",
+            // What stands when it ended in between is for the message to say: 6 would say that nothing does.
+            Self::TimedOut(Stage::Writing(_) | Stage::Stopped(_)) => "outcome_unknown",
             Self::Interrupted(_) => "interrupted",
             Self::Terminated(_) => "terminated",
             Self::Output(..) => "output",

@@ -31,6 +31,22 @@ fn a_fourth_worker_that_hangs_stops_no_other_and_is_named() {
 }
 
 #[test]
+fn twelve_processes_that_are_slow_are_proven_in_time() {
+    let scene = Scene::new(Parts { replicas: 3, ..hub_and_env() });
+    for hub in &scene.hubs {
+        hub.fail(When::always(), Fault::Slow(Duration::from_millis(20)));
+    }
+    let document = scene.rollback("").exits(0).json();
+    scene.is_off();
+    assert_eq!(document["live"]["verdict"], "proved");
+    let after = |name: &str| Duration::from_millis(document[name].as_u64().unwrap());
+    // rollout.md 9: all off within 10 s, verified within 30 s.
+    assert!(
+        after("all_off_after_ms") <= Duration::from_secs(10) && after("verified_after_ms") <= Duration::from_secs(30)
+    );
+}
+
+#[test]
 fn an_expired_login_does_not_keep_the_flag_on() {
     let scene = Scene::new(hub_and_env());
     let done = scene.rollback("").env("LLMHUB_SESSION_TOKEN", "canary-session-5e55").exits(0);
@@ -97,6 +113,17 @@ fn a_controller_that_raises_during_the_emergency_is_fenced_and_taken_back() {
     assert_eq!(result, "done");
     assert!(evidence.contains("a late write was taken back with 4 writes"), "{evidence}");
     assert!(block_on(async { runs.renew(&grant).await }).is_err(), "the holder is fenced");
+}
+
+#[test]
+fn a_timeout_never_says_that_nothing_was_written() {
+    let scene = Scene::new(Parts { replicas: 2, workers: 1, ..hub_and_env() });
+    let Scene { home, mut hubs, database } = scene;
+    drop(hubs.pop());
+    let scene = Scene { home, hubs, database };
+    let done = scene.rollback("--timeout 4s").exits(11).within(Duration::from_secs(30));
+    scene.is_off();
+    assert!(done.json()["error"]["message"].as_str().unwrap().contains("--resume"), "{}", done.stdout);
 }
 
 #[test]

@@ -183,14 +183,13 @@ impl Run<'_> {
         let Some(hub) = &self.sources.hub else {
             return self.no_hub(id);
         };
-        let facts = hub.examine().await;
         let (mut words, mut result) = (Vec::new(), Ending::Done);
-        for fact in facts {
-            match fact.answered {
-                Ok(time) => words.push(format!("{} answers in {} ms", fact.address, time.as_millis())),
+        for (address, answered) in hub.answers().await {
+            match answered {
+                Ok(time) => words.push(format!("{address} answers in {} ms", time.as_millis())),
                 Err(why) => {
                     result = Ending::NotDone;
-                    words.push(format!("{} does not answer: {why}", fact.address));
+                    words.push(why);
                 }
             }
         }

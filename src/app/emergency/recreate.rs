@@ -117,7 +117,7 @@ impl Run<'_> {
         let Some(hub) = &self.sources.hub else {
             return self.hook(words).await;
         };
-        let addresses: Vec<String> = hub.examine().await.into_iter().map(|fact| fact.address).collect();
+        let addresses: Vec<String> = hub.answers().await.into_iter().map(|(address, _)| address).collect();
         if !words.iter().any(|word| word.contains(REPLICA)) {
             let ended = self.hook(words).await?;
             for address in &addresses {
@@ -149,8 +149,8 @@ impl Run<'_> {
         let Some(hub) = &self.sources.hub else { return Ok(()) };
         let deadline = Instant::now() + COMES_BACK;
         loop {
-            let facts = hub.examine().await;
-            if facts.iter().any(|fact| fact.address == address && fact.answered.is_ok()) {
+            let answers = hub.answers().await;
+            if answers.iter().any(|(place, answered)| place == address && answered.is_ok()) {
                 return Ok(());
             }
             if Instant::now() >= deadline || self.stop.is_asked() {

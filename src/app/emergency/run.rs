@@ -24,6 +24,9 @@ use crate::store::{Note, Stop, Stopper, StoreError, Variant};
 /// The files of step 9.
 pub(super) const REPORT: [&str; 3] = ["report.md", "report.json", "SHA256SUMS"];
 
+/// How old a look may be when the emergency begins.
+const STALE: Duration = Duration::from_secs(10);
+
 /// How long the fence may take (rollout.md 7, step 0).
 const FENCE: Duration = Duration::from_secs(2);
 
@@ -84,7 +87,12 @@ impl Emergency<'_> {
     /// # Errors
     /// [`Error::ReasonNeeded`]; [`Error::Store`] when nothing could be reached after all, when another llmhub works on the
     /// same incident, or when the operator asked for the end.
-    pub async fn run(self) -> Result<Incident, Error> {
+    pub async fn run(mut self) -> Result<Incident, Error> {
+        // Somebody may have thought for an hour: what was seen then is not what was there before.
+        if self.started.elapsed() > STALE {
+            self.found = self.sources.look().await;
+        }
+        (self.started, self.started_at) = (Instant::now(), self.app.moment());
         let mut run = Run::new(self)?;
         run.walk().await;
         let incident = run.close().await;

@@ -13,7 +13,7 @@ use super::budget::Route;
 use super::connection::address;
 use super::converge::{Address, Way, send};
 use super::session::Session;
-use super::survey::{PROBE, batch, live, reading_of};
+use super::survey::{PROBE, batch, live, read, reading_of};
 use super::{HubFlags, wire};
 use crate::domain::flags::convergence::{BATCH, Cause, Outcome, Reading, Tally, sample_size};
 use crate::domain::flags::{Change, Flag, FlagKey, Member};
@@ -251,6 +251,19 @@ impl HubFlags {
             }
         }
         (tally, states, failure)
+    }
+
+    /// Whether each address answers, and how fast; `Err` says why not.
+    pub async fn answers(&self) -> Vec<(String, Result<Duration, String>)> {
+        join_all(self.options.addresses.iter().map(|base| async move {
+            let started = Instant::now();
+            let answered = match self.transport.connect(base) {
+                Ok(mut connection) => read(self, &mut connection, PROBE).await.map(|_| started.elapsed()),
+                Err(error) => Err(error),
+            };
+            (address(base).to_owned(), answered.map_err(|error| error.to_string()))
+        }))
+        .await
     }
 
     /// Ask each address whether the flag is on for this user; `Err` says why it cannot be told.
