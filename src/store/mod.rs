@@ -13,6 +13,7 @@ mod http;
 pub mod hub;
 pub mod keys;
 pub mod leaks;
+pub mod metrics;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;

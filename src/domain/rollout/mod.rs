@@ -2,6 +2,14 @@
 //!
 //! Pure rules over samples and states. What time it is, what was measured and what the processes hold come in as arguments.
 
+pub mod bake;
+pub mod condition;
+pub mod counters;
+pub mod decide;
+pub mod narrow;
+pub mod next_event;
 pub mod plan;
 pub mod query;
 pub mod reading;
+pub mod state;
+pub mod verdict;

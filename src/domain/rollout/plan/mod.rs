@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::condition::Condition;
 use super::query::Query;
+use crate::domain::flags::digest::Digest;
 use crate::domain::flags::ladder::Ladder;
 use crate::domain::flags::{FlagKey, Percent};
 
@@ -34,6 +36,30 @@ pub struct Plan {
     pub sources: Sources,
     /// What is measured.
     pub metrics: Vec<Metric>,
+    /// What the plan was made from; a plan written by hand says nothing.
+    pub seen: Seen,
+}
+
+impl Plan {
+    /// How long the controller may be away before a bake starts again: the longest window, and at least 30 s, so that one slow
+    /// answer is not an absence where windows are short.
+    pub fn longest_absence(&self) -> Duration {
+        self.metrics.iter().map(|metric| metric.window).fold(Duration::from_secs(30), Duration::max)
+    }
+
+    /// Whether only a person leaves this rung; always so for rung 0, whose few users make no statistics.
+    pub fn asks_person(&self, rung: Percent) -> bool {
+        rung == Percent::ZERO || self.approve.contains(&rung)
+    }
+}
+
+/// What `rollout plan` saw when it wrote the plan; a run refuses to start when one of them moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The whole flag.
+    pub flag: Option<Digest>,
+    /// The users whose steps were computed.
+    pub cohort: Option<Digest>,
 }
 
 /// What has to be known of the processes before a step up.
@@ -136,6 +162,8 @@ pub struct Metric {
     pub name: String,
     /// What is asked, and of whom.
     pub query: Query,
+    /// The same, as the plan's author wrote it.
+    pub asked: String,
     /// What it may decide.
     pub role: Role,
     /// Whom it is about.
@@ -168,6 +196,13 @@ pub struct Metric {
     pub on_error: OnTrouble,
     /// The conditions, each from its rung on; the first is for rung 0.
     pub thresholds: BTreeMap<Percent, Threshold>,
+}
+
+impl Metric {
+    /// The conditions of a rung: those of the nearest entry at or below it. `None` only for a metric without any.
+    pub fn threshold(&self, rung: Percent) -> Option<&Threshold> {
+        self.thresholds.range(..=rung).next_back().map(|(_, threshold)| threshold)
+    }
 }
 
 /// What a metric may decide.
@@ -235,26 +270,4 @@ pub struct Threshold {
     pub fail_if: Condition,
     /// Fewer samples say nothing.
     pub min_samples: u64,
-}
-
-/// A comparison with a finite number; NaN satisfies none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Condition {
-    /// How.
-    pub operator: Operator,
-    /// With what.
-    pub bound: f64,
-}
-
-/// A comparison, strict as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
-    /// `<`
-    Less,
-    /// `<=`
-    AtMost,
-    /// `>`
-    Greater,
-    /// `>=`
-    AtLeast,
 }
