@@ -13,6 +13,7 @@ mod lint;
 mod migrate;
 mod migrations;
 mod names;
+mod plan_file;
 mod progress;
 mod restart;
 mod rollback;

@@ -11,6 +11,7 @@ mod help;
 mod keys;
 mod manual;
 mod profile;
+mod rollout;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -235,6 +236,8 @@ pub enum Command {
     Db(db::Db),
     #[command(subcommand)]
     Keys(keys::Keys),
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Profile(profile::Profile),
@@ -249,7 +252,7 @@ impl Command {
         match self {
             // `profile` reads the layers by itself: it is there to repair them.
             Self::Completions(_) | Self::Man(_) | Self::Help(_) | Self::Profile(_) => Configuration::Ignored,
-            Self::Flags(_) | Self::Db(_) | Self::Keys(_) | Self::Doctor(_) => Configuration::Needed,
+            Self::Flags(_) | Self::Db(_) | Self::Keys(_) | Self::Rollout(_) | Self::Doctor(_) => Configuration::Needed,
         }
     }
 
@@ -259,6 +262,7 @@ impl Command {
             Self::Flags(command) => command.run(app, globals).await,
             Self::Db(command) => command.run(app, globals).await,
             Self::Keys(command) => command.run(app, globals).await,
+            Self::Rollout(command) => command.run(app, globals).await,
             Self::Doctor(command) => command.run(app, globals).await,
             Self::Profile(command) => command.run(app, globals).await,
             Self::Completions(command) => command.run(app),

@@ -12,7 +12,6 @@ use super::bake::BakeClock;
 use super::counters::{Counters, Trip};
 use super::narrow::Narrowing;
 use super::plan::{Metric, OnDeadline, OnTrouble, Plan, Require, Role};
-use super::query::Query;
 use super::state::State;
 use super::verdict::{Reach, Verdict};
 use crate::domain::flags::Percent;
@@ -272,16 +271,10 @@ fn reason(calls_for: Action, cause: Cause, text: impl Into<String>) -> Reason {
 
 fn evidence(gate: &Gate<'_>) -> Option<Evidence> {
     let last = gate.counters.last.as_ref()?;
-    let source = match gate.metric.query {
-        Query::Prometheus { .. } => "prometheus",
-        Query::Logs(_) => "logs",
-        Query::Sql(_) => "sql",
-        Query::Command(_) => "command",
-    };
     Some(Evidence {
         metric: gate.metric.name.clone(),
-        source: source.to_owned(),
-        query: gate.metric.asked.clone(),
+        source: gate.metric.query.source().word().to_owned(),
+        query: gate.metric.query.to_string(),
         verdict: last.judgement.verdict,
         value: last.judgement.value,
         samples: last.judgement.samples,

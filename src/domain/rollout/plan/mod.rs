@@ -3,6 +3,13 @@
 //! A [`Plan`] that exists is sound: steps rise from 0 to 100, every metric has both of its conditions on every rung and they do
 //! not overlap, every query can be read, every source that a metric names is described.
 
+mod defaults;
+mod lint;
+mod metric;
+mod parse;
+mod reader;
+mod starter;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +19,10 @@ use super::query::Query;
 use crate::domain::flags::digest::Digest;
 use crate::domain::flags::ladder::Ladder;
 use crate::domain::flags::{FlagKey, Percent};
+
+pub use self::parse::{Parsed, parse};
+pub use self::reader::Finding;
+pub use self::starter::{Starter, Usage, starter};
 
 /// The whole plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,8 +173,6 @@ pub struct Metric {
     pub name: String,
     /// What is asked, and of whom.
     pub query: Query,
-    /// The same, as the plan's author wrote it.
-    pub asked: String,
     /// What it may decide.
     pub role: Role,
     /// Whom it is about.

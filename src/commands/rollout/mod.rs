@@ -1,0 +1,26 @@
+//! `llmhub rollout`: a flag stepped up by itself, as long as what is measured allows it.
+
+mod plan;
+
+use clap::Subcommand;
+
+use super::Globals;
+use crate::app::{Answer, App};
+use crate::error::Error;
+
+/// Step a flag up by a plan, with gates that hold it or take it back
+///
+/// Example: llmhub rollout plan unified_llm_hub > plan.toml
+#[derive(Debug, Subcommand)]
+pub enum Rollout {
+    Plan(plan::Plan),
+}
+
+impl Rollout {
+    /// Run the chosen verb.
+    pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
+        match self {
+            Self::Plan(args) => args.run(app, globals).await,
+        }
+    }
+}
