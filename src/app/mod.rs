@@ -43,6 +43,10 @@ pub use self::keys::{
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
+pub use self::rollout::{
+    Drive, GateView, Happening, Known as Processes, Left, Mode, Prospect as RolloutProspect, Spectator, Standing,
+    Steered, Take,
+};
 pub use self::rotate::{NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
@@ -61,6 +65,7 @@ pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::database::{Examined, Rights, Seen};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
+pub use crate::store::rollout::{Claim, Wish};
 pub use crate::store::{
     Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, Stopper, StoreError, Survey, Verdict, pick,
 };
@@ -77,6 +82,10 @@ pub enum Answer {
     Partial,
     /// Some write was sent whose outcome is unknown; the result says which.
     Unknown,
+    /// Somebody else's edit is in the way; the result says which.
+    Conflict,
+    /// A gate failed; everything was rolled back and verified.
+    RolledBack,
 }
 
 impl Answer {
@@ -85,6 +94,8 @@ impl Answer {
         match self {
             Self::Yes => 0,
             Self::No => 1,
+            Self::Conflict => 5,
+            Self::RolledBack => 8,
             Self::Partial => 10,
             Self::Unknown => 11,
         }

@@ -139,7 +139,9 @@ impl Held {
         let limit = self.timing.act_for;
         match timeout(limit, self.store.release(&grant)).await {
             Ok(released) => released,
-            Err(_) => Err(StoreError::Unreachable(format!("the lease runs out by itself in {} s", self.timing.ttl.as_secs()))),
+            Err(_) => {
+                Err(StoreError::Unreachable(format!("the lease runs out by itself in {} s", self.timing.ttl.as_secs())))
+            }
         }
     }
 }

@@ -69,7 +69,8 @@ impl Controller<'_> {
         let loaded = |state: &Flag| differing(state, &loads).is_empty();
         let others = look.states.iter().filter(|state| state.source != Source::Hub);
         let kept = others.into_iter().all(|state| self.is_wanted(state.source, &state.flag, rung));
-        kept && states.iter().any(holds) && states.iter().any(|state| !holds(state))
+        kept && states.iter().any(holds)
+            && states.iter().any(|state| !holds(state))
             && states.iter().all(|state| holds(state) || loaded(state))
     }
 

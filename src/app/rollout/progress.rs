@@ -21,6 +21,8 @@ const SPARKS: usize = 16;
 pub struct Progress {
     /// Grows by one with every write, so that a write whose answer was lost can be recognised.
     pub sequence: u64,
+    /// The rungs that it began with.
+    pub steps: Vec<u8>,
     /// Where it stands.
     pub state: State,
     /// The number of the newest step.
@@ -65,6 +67,7 @@ impl Default for Progress {
     fn default() -> Self {
         Self {
             sequence: 0,
+            steps: Vec::new(),
             state: State::Planned,
             step: 0,
             rung: None,

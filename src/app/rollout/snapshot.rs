@@ -42,11 +42,6 @@ impl Snapshot {
         self.source == source.word()
     }
 
-    /// The word of its source.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
     /// The flag again, by what decides who is on.
     pub fn flag(&self, key: &FlagKey) -> Flag {
         let percentage = match &self.rollout_percentage {

@@ -147,7 +147,8 @@ impl Controller<'_> {
             return Ok(Round::Again(Duration::ZERO));
         }
         if news {
-            self.keep(Commit { events: vec![event("not_proven", json!({"reason": why}))], ..Commit::default() }).await?;
+            self.keep(Commit { events: vec![event("not_proven", json!({"reason": why}))], ..Commit::default() })
+                .await?;
             self.show(Some(Happening { kind: "not_proven", text: why }));
         }
         Ok(self.waits(TRY_AGAIN))

@@ -294,7 +294,11 @@ impl Lowered {
     /// What is not proven, processes included.
     pub fn gaps(&self) -> Vec<String> {
         let partial = self.live.iter().filter(|live| live.agreement() == Agreement::Partial);
-        self.unproven.iter().cloned().chain(partial.map(|live| format!("{} ({})", live.words(), live.evidence))).collect()
+        self.unproven
+            .iter()
+            .cloned()
+            .chain(partial.map(|live| format!("{} ({})", live.words(), live.evidence)))
+            .collect()
     }
 }
 

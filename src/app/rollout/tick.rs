@@ -76,8 +76,7 @@ impl Controller<'_> {
     async fn measure(&mut self, rung: Percent, bake: &BakeClock) -> Result<Vec<MeasurementRecord>, StoreError> {
         let now = self.held.now();
         let flag = self.wanted();
-        let due: Vec<&Metric> =
-            self.plan.metrics.iter().filter(|metric| now >= self.due(metric, bake)).collect();
+        let due: Vec<&Metric> = self.plan.metrics.iter().filter(|metric| now >= self.due(metric, bake)).collect();
         if due.is_empty() {
             return Ok(Vec::new());
         }
@@ -88,7 +87,8 @@ impl Controller<'_> {
             let metrics = &self.metrics;
             async move {
                 let reading = tokio::time::timeout(PATIENCE, metrics.measure(&question)).await;
-                let silent = || crate::domain::rollout::reading::Reading::Failed("no answer within a minute".to_owned());
+                let silent =
+                    || crate::domain::rollout::reading::Reading::Failed("no answer within a minute".to_owned());
                 (window, reading.unwrap_or_else(|_| silent()))
             }
         });
