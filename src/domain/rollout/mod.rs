@@ -6,6 +6,7 @@ pub mod bake;
 pub mod condition;
 pub mod counters;
 pub mod decide;
+mod gates;
 pub mod narrow;
 pub mod next_event;
 pub mod plan;

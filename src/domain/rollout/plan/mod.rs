@@ -53,9 +53,10 @@ pub struct Plan {
 
 impl Plan {
     /// How long the controller may be away before a bake starts again: the longest window, and at least 30 s, so that one slow
-    /// answer is not an absence where windows are short.
+    /// answer is no absence where windows are short. Five minutes where nothing is measured.
     pub fn longest_absence(&self) -> Duration {
-        self.metrics.iter().map(|metric| metric.window).fold(Duration::from_secs(30), Duration::max)
+        let windows = self.metrics.iter().map(|metric| metric.window.max(Duration::from_secs(30)));
+        windows.max().unwrap_or(Duration::from_secs(300))
     }
 
     /// Whether only a person leaves this rung; always so for rung 0, whose few users make no statistics.
