@@ -39,4 +39,5 @@ mod postgres_apply;
 mod postgres_store;
 mod profile;
 mod prompts;
+mod rollout_run;
 mod support;
