@@ -3,6 +3,7 @@
 //! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
 
 mod adopt;
+mod assess;
 mod backup;
 mod cohorts;
 mod drift;
@@ -34,6 +35,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 pub use self::adopt::Trial;
+pub use self::assess::AssessWish;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::drift::Drifted;

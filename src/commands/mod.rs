@@ -3,6 +3,7 @@
 //! The command tree, the options that every command takes, and the one dispatch. Whether a command needs a store is whether
 //! it calls for one.
 
+mod assess;
 pub mod complete;
 mod db;
 mod doctor;
@@ -238,6 +239,7 @@ pub enum Command {
     Keys(keys::Keys),
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+    Assess(assess::Assess),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Profile(profile::Profile),
@@ -252,7 +254,9 @@ impl Command {
         match self {
             // `profile` reads the layers by itself: it is there to repair them.
             Self::Completions(_) | Self::Man(_) | Self::Help(_) | Self::Profile(_) => Configuration::Ignored,
-            Self::Flags(_) | Self::Db(_) | Self::Keys(_) | Self::Rollout(_) | Self::Doctor(_) => Configuration::Needed,
+            Self::Flags(_) | Self::Db(_) | Self::Keys(_) | Self::Rollout(_) | Self::Assess(_) | Self::Doctor(_) => {
+                Configuration::Needed
+            }
         }
     }
 
@@ -263,6 +267,7 @@ impl Command {
             Self::Db(command) => command.run(app, globals).await,
             Self::Keys(command) => command.run(app, globals).await,
             Self::Rollout(command) => command.run(app, globals).await,
+            Self::Assess(command) => command.run(app, globals).await,
             Self::Doctor(command) => command.run(app, globals).await,
             Self::Profile(command) => command.run(app, globals).await,
             Self::Completions(command) => command.run(app),

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 pub use self::page::{Page, Tone};
-pub use self::terminal::{Consent, Refusal};
+pub use self::terminal::{Consent, Refusal, Reply};
 pub use self::text::{Redactor, clean, escape_json, is_wild};
 pub use self::view::{Format, View};
 

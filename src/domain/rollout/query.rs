@@ -209,6 +209,19 @@ impl PromQuery {
         Ok(query)
     }
 
+    /// All questions: value, samples, errors, resets, newest, buckets.
+    pub fn texts(&self) -> [Option<&str>; 6] {
+        let Self { built_in: _, value, samples, errors, resets, newest, buckets } = self;
+        [
+            Some(value.as_str()),
+            samples.as_deref(),
+            errors.as_deref(),
+            resets.as_deref(),
+            newest.as_deref(),
+            buckets.as_deref(),
+        ]
+    }
+
     /// A hub that never failed has no series of failures, and nothing divided by something is nothing: hence `or vector(0)`.
     fn errors() -> Self {
         const ALL: &str = concat!("$P_http_requests_total{", not_ours!(), "}");

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Relative, Threshold};
+use super::{Metric, Relative, Threshold};
 use crate::domain::flags::Percent;
 use crate::domain::rollout::condition::{Condition, Operator};
 use crate::domain::rollout::query::{LogQuery, Query, SourceKind, SqlQuery};
@@ -26,6 +26,20 @@ pub(super) fn conditions(query: &Query, relative: Relative) -> Option<Vec<(Perce
             Some(vec![at(0, pass_if, above(1.5))?])
         }
         _ => None,
+    }
+}
+
+impl Metric {
+    /// Which number of the rollback criteria it measures, by its name or by what it asks.
+    pub fn criterion(&self) -> Option<&'static str> {
+        let named = ["error_rate", "latency_ratio", "adoption"].into_iter().find(|name| *name == self.name);
+        let asked = match (kind(&self.query), self.relative) {
+            (Some(Kind::Errors), Relative::Absolute) => Some("error_rate"),
+            (Some(Kind::Latency), Relative::Baseline | Relative::Control) => Some("latency_ratio"),
+            _ if self.query == Query::Sql(SqlQuery::Adoption) => Some("adoption"),
+            _ => None,
+        };
+        named.or(asked)
     }
 }
 
