@@ -28,7 +28,7 @@ fn a_run_that_cannot_be_is_refused_before_the_first_change() {
     case(&PLAN.replace("[0, 50, 100]", "[0, 50, 150]"), "", 7, "plan.toml:2");
     case(&PLAN.replace("\"command\"\ncommand", "\"nonsense\"\ncommand"), "", 7, "plan.toml:");
     case(&PLAN.replace("unified_llm_hub", "another_flag"), "", 7, "another_flag");
-    case(PLAN, " --via env", 2, "");
+    case(PLAN, " --via env", 3, "no env file");
     let digest = format!("{PLAN}\n");
     let moved =
         digest.replacen("steps", &format!("seen = {{ flag_digest = \"sha256:{}\" }}\nsteps", "0".repeat(64)), 1);

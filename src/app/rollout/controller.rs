@@ -20,7 +20,7 @@ use crate::domain::rollout::plan::Plan;
 use crate::domain::rollout::state::State;
 use crate::store::metrics::MetricSource;
 use crate::store::rollout::{Commit, End, NewEvent, Request, RunId, RunStore, Wish};
-use crate::store::{Stop, StoreError};
+use crate::store::{Stop, Stopper, StoreError};
 
 /// How often the run looks for what people ask of it.
 pub(super) const POLL: Duration = Duration::from_secs(1);
@@ -80,6 +80,8 @@ pub struct Controller<'a> {
     pub(super) progress: Progress,
     pub(super) spectator: &'a dyn Spectator,
     pub(super) stop: Stop,
+    /// Kept, so that signals know that somebody listens.
+    pub(super) _stopper: Arc<Stopper>,
     pub(super) mode: Mode,
     /// What was seen of strangers at the last look.
     pub(super) foreign: Option<ForeignEdit>,

@@ -4,7 +4,6 @@ mod back;
 mod controller;
 mod lease;
 mod look;
-mod metrics;
 mod progress;
 mod snapshot;
 mod standing;

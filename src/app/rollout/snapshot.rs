@@ -77,7 +77,7 @@ pub fn on_rung(before: &Flag, rung: Percent) -> Flag {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::flags::changed_members;
+    use crate::domain::flags::change::changed_members;
 
     #[test]
     fn a_flag_comes_back_from_its_snapshot_as_it_was() {

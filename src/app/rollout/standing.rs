@@ -150,8 +150,9 @@ impl Standing {
     pub fn new(parts: Parts<'_>) -> Self {
         let Parts { plan, progress, .. } = parts;
         let stored = progress.state;
-        // Somebody who left between two decisions of his own accord comes again; one who died does not.
-        let alone = parts.lease.is_none() && !stored.is_terminal() && !progress.left_cleanly;
+        // Whoever left between two decisions of his own accord comes again, and a conflict waits for a person in any case.
+        let waits = stored == State::Conflict || progress.left_cleanly;
+        let alone = parts.lease.is_none() && !stored.is_terminal() && !waits;
         Self {
             flag: parts.flag.to_owned(),
             profile: parts.profile,

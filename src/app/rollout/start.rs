@@ -22,7 +22,7 @@ use crate::domain::rollout::plan::{Plan, Relative, parse};
 use crate::domain::rollout::reading::Window;
 use crate::domain::rollout::state::State;
 use crate::domain::rollout::verdict::baseline;
-use crate::error::Error;
+use crate::error::{Error, Stage};
 use crate::store::StoreError;
 use crate::store::metrics::{MetricSource, Question};
 use crate::store::rollout::{Claim, Commit, Lease, NewRun, RunId, RunStore, Stored, Timing};
@@ -105,7 +105,7 @@ impl App {
             ))));
         }
         off_ladder(&plan, &seen)?;
-        let metrics = self.open_metrics(&plan).await?;
+        let metrics = self.metric_sources(&plan).await?;
         for metric in &plan.metrics {
             metrics.check(&metric.query).await.map_err(|error| named(&metric.name, error))?;
         }
@@ -155,6 +155,8 @@ impl App {
             return Err(error.into());
         }
         let started_at = held.now();
+        let stopper = self.listen();
+        self.begun(&flag);
         let identity = Identity { flag, profile: self.profile_name(), run: id, started_by, started_at };
         let controller = Controller {
             identity,
@@ -167,7 +169,8 @@ impl App {
             snapshots,
             progress,
             spectator: drive.spectator,
-            stop: self.listen().listen(),
+            stop: stopper.listen(),
+            _stopper: stopper,
             mode: drive.mode,
             foreign: None,
             looked: None,
@@ -211,6 +214,8 @@ impl App {
         late_writes: Duration,
         drive: &Drive<'a>,
     ) -> Result<Controller<'a>, (Held, Error)> {
+        let stopper = self.listen();
+        self.begun(flag);
         match self.memory(&*store, flag, drive).await {
             Ok(Memory { stored, progress, snapshots, plan, targets, metrics }) => Ok(Controller {
                 identity: Identity {
@@ -229,7 +234,8 @@ impl App {
                 snapshots,
                 progress,
                 spectator: drive.spectator,
-                stop: self.listen().listen(),
+                stop: stopper.listen(),
+                _stopper: stopper,
                 mode: drive.mode,
                 foreign: None,
                 looked: None,
@@ -256,7 +262,7 @@ impl App {
             .filter(|source| snapshots.iter().any(|snapshot| snapshot.is_of(*source)))
             .collect();
         let targets = Targets::open(self, &via, flag, self.note("rollout run", drive.reason.as_deref())).await?;
-        let metrics = self.open_metrics(&plan).await?;
+        let metrics = self.metric_sources(&plan).await?;
         let away = Duration::try_from(stored.now.duration_since(stored.run.updated_at)).unwrap_or_default();
         if drive.deadman.is_some_and(|deadman| away > deadman) && drive.wish != Take::AbortKeep {
             progress.going_back = Some(format!("abandoned for {} s: nobody drove it (--deadman)", away.as_secs()));
@@ -328,6 +334,12 @@ impl App {
                 Err(why) => self.ui.warn(&format!("{}: no baseline from the hour before: {why}", metric.name)),
             }
         }
+    }
+
+    /// What stands when a second signal ends it in the middle of something.
+    fn begun(&self, flag: &FlagKey) {
+        let stands = format!("the exposure stays as it is now; go on: llmhub rollout resume {flag}");
+        self.stage(Stage::Stopped(stands));
     }
 
     fn restart_loads(&self, flag: &FlagKey) -> Option<Flag> {
