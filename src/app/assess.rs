@@ -124,7 +124,7 @@ async fn number(source: &dyn MetricSource, wish: &AssessWish<'_>, metric: &Metri
 
 async fn adoption(source: &dyn MetricSource, wish: &AssessWish<'_>, metric: &Metric, now: Timestamp) -> Judgement {
     let day = before(now, DAY);
-    if !wish.since.is_some_and(|since| since <= day) {
+    if wish.since.is_none_or(|since| since > day) {
         return unknown("adoption needs a day: --since, when the rollout began");
     }
     let window = Window { from: day.min(before(now, wish.window)), to: now };

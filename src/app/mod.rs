@@ -11,6 +11,7 @@ mod foreign_ledger;
 mod kept_proof;
 mod keys;
 mod lint;
+mod metric_sources;
 mod migrate;
 mod migrations;
 mod names;

@@ -160,7 +160,7 @@ pub fn parse(text: &str) -> Result<Criteria, Finding> {
             return Err(wrong(at, "the classes stand once each, the worst first".to_owned()));
         }
         last = Some(class);
-        if entry.otherwise != (class == Class::FixForward) || entry.otherwise == !entry.any.is_empty() {
+        if entry.otherwise != (class == Class::FixForward) || entry.otherwise != entry.any.is_empty() {
             return Err(wrong(
                 at,
                 "fix_forward is what is left (`otherwise = true`), the others have rules".to_owned(),
