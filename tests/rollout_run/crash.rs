@@ -37,7 +37,10 @@ const TAKE_OVER: &str = " --take-over --reason 'the other one died'";
 #[test]
 fn a_run_killed_in_every_state_ends_as_if_nothing_had_happened() {
     let undisturbed = Desk::new();
-    assert_eq!(undisturbed.begin("").wait().status, 0);
+    let started = undisturbed.run("").spawn();
+    undisturbed.until_state("awaiting_approval");
+    undisturbed.line(&format!("promote {FLAG} --reason testers")).exits(0);
+    assert_eq!(started.wait().status, 0);
 
     let desk = Desk::new();
     let mut started = desk.run("").spawn();
@@ -72,4 +75,34 @@ fn a_way_back_that_was_killed_is_finished_by_whoever_comes() {
     desk.everywhere(false, 0);
     assert_eq!(steps(&desk).iter().filter(|step| step.contains("down")).count(), 1);
     desk.line(&format!("status {FLAG}")).exits(8);
+}
+
+#[test]
+fn a_holder_that_was_stopped_and_wakes_up_after_another_has_taken_over_writes_nothing() {
+    let desk = Desk::new();
+    let sleeper = desk.run("").spawn();
+    desk.until_state("awaiting_approval");
+    sleeper.signal("STOP");
+    let other = desk.run(TAKE_OVER).spawn();
+    let id = other.id().to_string();
+    desk.until("taken over", |standing| {
+        standing["lease"]["holder"].as_str().is_some_and(|holder| holder.contains(&id))
+    });
+    sleeper.signal("CONT");
+    let done = sleeper.wait();
+    assert_eq!(done.status, 5, "{}", done.stderr);
+    done.says("has taken over");
+    desk.line(&format!("abort {FLAG} --reason done -y")).exits(0);
+    assert_eq!(other.wait().status, 8);
+    desk.everywhere(false, 0);
+}
+
+#[test]
+fn a_feature_that_was_switched_off_by_hand_while_nobody_ran_it_stays_off() {
+    let desk = Desk::new();
+    let started = desk.begin("");
+    kill_at(&desk, started, "applying", 50);
+    desk.place.double().set_flag_everywhere(FLAG, serde_json::json!({"enabled": false, "rollout_percentage": 0}));
+    desk.line(&format!("resume {FLAG}{TAKE_OVER}")).exits(5).says("somebody else edited");
+    desk.everywhere(false, 0);
 }

@@ -64,3 +64,35 @@ fn the_exposure_can_be_kept_at_the_end() {
     assert_eq!(started.wait().status, 1);
     desk.everywhere(true, 0);
 }
+
+#[test]
+fn an_emergency_takes_the_right_to_act_from_the_run() {
+    use llmhub::store::rollout::{PostgresRuns, RunStore, Timing};
+    let desk = Desk::new();
+    let started = desk.run("").spawn();
+    desk.until_state("awaiting_approval");
+    let target = desk.place.database.as_ref().unwrap().target();
+    let store = PostgresRuns::new(target, "test".to_owned(), Timing::default());
+    let flag = FLAG.parse().unwrap();
+    let bumped = crate::support::places::runtime().block_on(store.bump_fence(&flag, "ben@ops", "smoke")).unwrap();
+    assert!(bumped.was_held_by.is_some_and(|(holder, _)| holder.contains(&started.id().to_string())));
+    let done = started.wait();
+    assert_eq!(done.status, 5, "{}", done.stderr);
+    done.says("stopped from outside");
+    desk.everywhere(true, 0);
+    assert_eq!(desk.standing()["state"], "abandoned");
+}
+
+#[test]
+fn a_process_that_restarted_is_brought_back_and_the_bake_begins_again() {
+    let desk = Desk::hub_only();
+    desk.place.double().set_env("FEATURE_LLM_HUB_WHITELIST", "ana@example.com");
+    let started = desk.run("").spawn();
+    desk.until_state("awaiting_approval");
+    desk.place.double().restart_worker(2);
+    desk.line(&format!("promote {FLAG} --reason testers")).exits(0);
+    let done = started.wait();
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    done.says("a process restarted");
+    desk.everywhere(true, 100);
+}

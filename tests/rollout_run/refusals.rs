@@ -47,7 +47,7 @@ fn a_run_that_cannot_be_is_refused_before_the_first_change() {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         desk.line(&format!("{verb} {FLAG} {rest}")).exits(4);
     }
-    desk.line(&format!("promote {FLAG}")).exits(2).says("reason");
+    desk.line(&format!("promote {FLAG}")).exits(7).says("needs a reason");
     untouched(&desk);
 }
 

@@ -2,9 +2,11 @@
 
 mod back;
 mod controller;
+mod drive;
 mod lease;
 mod look;
 mod progress;
+mod resume;
 mod snapshot;
 mod standing;
 mod start;
@@ -18,8 +20,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 pub use self::controller::{Happening, Mode, Spectator};
+pub use self::drive::{Drive, Left, Take};
 pub use self::standing::{GateView, Standing};
-pub use self::start::{Drive, Left, Prospect, Take};
+pub use self::start::Prospect;
 pub use self::steer::Steered;
 pub use self::targets::Known;
 use super::{App, Source};

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::controller::Mode;
-use super::controller::Spectator;
+use super::controller::{Mode, Spectator};
+use super::drive::{Drive, Left, Take, busy};
+use super::resume::{no_open_run, planned, remembered};
 use super::standing::{LeaseView, Parts, Standing};
-use super::start::{Drive, Left, Take, busy, no_open_run, planned, remembered};
 use crate::app::App;
 use crate::domain::flags::FlagKey;
 use crate::domain::rollout::state::State;

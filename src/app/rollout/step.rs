@@ -9,7 +9,6 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::controller::{Controller, Happening, Round, event};
-use super::snapshot::Snapshot;
 use super::targets::{Known, Look, differing};
 use crate::domain::flags::{Flag, Percent};
 use crate::domain::rollout::bake::BakeClock;
@@ -169,12 +168,17 @@ impl Controller<'_> {
         let mut members: Vec<String> = Vec::new();
         for state in &look.states {
             let Some(snapshot) = self.snapshots.iter().find(|snapshot| snapshot.is_of(state.source)) else { continue };
-            let expected = self.expected(snapshot, rung);
-            if expected.iter().any(|flag| differing(&state.flag, flag).is_empty()) {
+            let before = snapshot.flag(&self.identity.flag);
+            let known = self.around(&before, rung);
+            let holds = |flag: &Flag| known.iter().any(|known| differing(flag, known).is_empty());
+            // A process that restarted may be back at what was before the run, while others are not. When all are, somebody
+            // has taken the feature back by hand, and that is never overruled.
+            let some_hold = state.source == Source::Hub && look.of(Source::Hub).iter().any(holds);
+            if holds(&state.flag) || (some_hold && differing(&state.flag, &before).is_empty()) {
                 continue;
             }
-            // The nearest is what this step wants; its differences are the ones to be shown.
-            for member in expected.first().map(|flag| differing(&state.flag, flag)).unwrap_or_default() {
+            // The first is what this step wants; the differences from it are the ones to be shown.
+            for member in known.first().map(|flag| differing(&state.flag, flag)).unwrap_or_default() {
                 let named = format!("{member} ({})", state.source);
                 if !members.contains(&named) {
                     members.push(named);
@@ -184,14 +188,14 @@ impl Controller<'_> {
         (!members.is_empty()).then_some(members)
     }
 
-    /// What a source may hold around this step: the rung, the one before it, and what it had before the run.
-    fn expected(&self, snapshot: &Snapshot, rung: Percent) -> Vec<Flag> {
-        let before = snapshot.flag(&self.identity.flag);
-        let lower = self.plan.steps.rungs().iter().rev().find(|lower| **lower < rung && self.progress.step > 1);
-        let mut expected = vec![super::snapshot::on_rung(&before, rung)];
-        expected.extend(lower.map(|lower| super::snapshot::on_rung(&before, *lower)));
-        expected.push(before);
-        expected
+    /// What a source may hold around this step: the rung, and the one before it; before the first that is the snapshot.
+    fn around(&self, before: &Flag, rung: Percent) -> Vec<Flag> {
+        let lower = self.plan.steps.rungs().iter().rev().find(|lower| **lower < rung);
+        let below = match lower {
+            Some(lower) if self.progress.step > 1 => super::snapshot::on_rung(before, *lower),
+            _ => before.clone(),
+        };
+        vec![super::snapshot::on_rung(before, rung), below]
     }
 }
 
