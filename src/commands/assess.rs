@@ -87,6 +87,9 @@ impl View for AssessView {
             page.toned_fact("unknown", Tone::Warn, self.unanswered.join(", "));
         }
         page.fact("next", &self.next);
+        if self.evidence.is_empty() {
+            return;
+        }
         let rows = self.evidence.iter().map(|evidence| {
             let said = match evidence.answer {
                 Some(Known::Yes) => "yes".to_owned(),

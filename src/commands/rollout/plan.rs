@@ -98,6 +98,7 @@ impl View for PlanView {
         page.spans(&[(Tone::Strong, &self.flag), (Tone::Plain, &format!("  {} %", steps.join(" → ")))]);
         if self.metrics.is_empty() {
             page.toned(Tone::Warn, "nothing is measured: a person leaves every rung");
+            return;
         }
         let rows = self.metrics.iter().flat_map(|metric| {
             metric.conditions.iter().map(|condition| {

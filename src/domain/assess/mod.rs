@@ -253,6 +253,6 @@ mod tests {
         case("\"5m\"", "\"soon\"", 6);
         case("within = \"5m\"", "wihtin = \"5m\"", 6);
         case("name = \"urgent\"", "name = \"immediate\"", 10);
-        case("otherwise = true", "otherwise = false", 20);
+        case("otherwise = true", "otherwise = false", 19);
     }
 }

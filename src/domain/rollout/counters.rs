@@ -157,3 +157,64 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::flags::ladder::Ladder;
+    use crate::domain::rollout::plan::parse;
+
+    fn metric(lines: &str) -> Metric {
+        let text =
+            format!("flag = \"f\"\n[[metric]]\nname = \"m\"\nsource = \"sql\"\nquery = \"@cohort_errors\"\n{lines}\n");
+        parse(&text, &Ladder::default()).unwrap().plan.metrics.remove(0)
+    }
+
+    /// Fails at these seconds; what was counted, and what tripped.
+    #[track_caller]
+    fn fails(lines: &str, seconds: &[i64], counted: u32, tripped: Option<Trip>) {
+        let (metric, mut counters) = (metric(lines), Counters::default());
+        for second in seconds {
+            let at = Timestamp::from_second(1_000_000 + second).unwrap();
+            let window = Window { from: at - SignedDuration::from_secs(300), to: at };
+            let judgement = Judgement {
+                verdict: Verdict::Fail,
+                value: Some(1.0),
+                samples: Some(1000),
+                reach: Reach::Feature,
+                reason: String::new(),
+            };
+            counters.record(&metric, Observation { window, at, judgement });
+        }
+        assert_eq!((counters.failures, counters.tripped), (counted, tripped));
+        let stored = serde_json::to_string(&counters).unwrap();
+        assert_eq!(serde_json::from_str::<Counters>(&stored).unwrap(), counters);
+    }
+
+    #[test]
+    fn a_failure_counts_again_only_a_minute_later() {
+        fails("", &[0], 1, None);
+        fails("", &[0, 10, 20, 59], 1, None);
+        fails("", &[0, 60], 2, Some(Trip::Consecutive));
+        fails("", &[0, 10, 61], 2, Some(Trip::Consecutive));
+        // A clock that went back must not swallow a failure.
+        fails("", &[0, -600], 2, Some(Trip::Consecutive));
+        // Windows of 10 s that share nothing are two looks.
+        fails("window = \"10s\"", &[0, 10], 2, Some(Trip::Consecutive));
+        fails("window = \"10s\"", &[0, 9], 1, None);
+        fails("rollback_at_consecutive_failures = 9", &[0, 60, 120], 3, Some(Trip::Total));
+        fails("critical = true", &[0], 1, Some(Trip::Critical));
+    }
+
+    #[test]
+    fn a_new_bake_forgets_passes_and_a_person_forgives_no_failure() {
+        let mut counters =
+            Counters { consecutive_passes: 2, consecutive_failures: 1, failures: 1, ..Counters::default() };
+        counters.restart();
+        assert_eq!((counters.consecutive_passes, counters.consecutive_failures), (0, 1));
+        counters.open_inconclusive = 3;
+        counters.inconclusive = 3;
+        counters.forgive();
+        assert_eq!((counters.open_inconclusive, counters.inconclusive, counters.failures), (0, 3, 1));
+    }
+}

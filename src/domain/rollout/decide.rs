@@ -409,7 +409,7 @@ relative = "baseline"
             let scale = if metric == 0 { 1.0 } else { 0.5 };
             let (pass, middle, fail) = if metric == 0 { (0.005, 0.03, 0.06) } else { (1.0, 1.3, 1.6) };
             let number = |value: f64, samples: u64, control: Option<Arm>| {
-                let errors = (metric == 0).then(|| (value * samples as f64) as u64);
+                let errors = (metric == 0).then_some((value * samples as f64) as u64);
                 Reading::Number(Measured { value: value * scale, samples: Some(samples), errors, at: None, control })
             };
             let arm = |samples| Some(Arm { value: fail * scale, samples });

@@ -128,3 +128,54 @@ impl fmt::Display for State {
         f.write_str(self.word())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_has_ended_never_moves_again() {
+        for from in STATES.into_iter().filter(|state| state.is_terminal()) {
+            assert!(STATES.into_iter().all(|to| !from.may_become(to)), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_run_goes_the_ways_of_the_table_and_no_other() {
+        use State::{
+            Abandoned, AbortedKept, Applying, AwaitingApproval, Baking, Completed, Conflict, Converging, Evaluating,
+            Holding, Paused, Planned, RolledBack, RollingBack,
+        };
+        let way = [Planned, Applying, Converging, Baking, Evaluating, Applying];
+        assert!(way.windows(2).all(|pair| pair[0].may_become(pair[1])));
+        for waiting in [Holding, Paused, AwaitingApproval] {
+            assert!(Evaluating.may_become(waiting) && waiting.may_become(Evaluating), "{waiting}");
+        }
+        for from in STATES.into_iter().filter(|state| !state.is_terminal()) {
+            assert!(from == Abandoned || from.may_become(Abandoned), "{from}");
+            assert!(from == Conflict || from.may_become(Conflict), "{from}");
+            assert!(from == RollingBack || from.may_become(RollingBack), "{from}");
+        }
+        assert!(Evaluating.may_become(Completed));
+        for (from, to) in [
+            (Planned, Baking),
+            (Planned, Completed),
+            (Applying, Completed),
+            (Baking, Completed),
+            (Baking, RolledBack),
+            (RollingBack, Paused),
+            (RollingBack, AbortedKept),
+            (RollingBack, Applying),
+            (Baking, Baking),
+        ] {
+            assert!(!from.may_become(to), "{from} → {to}");
+        }
+    }
+
+    #[test]
+    fn the_words_are_those_that_are_stored() {
+        for state in STATES {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.word());
+        }
+    }
+}

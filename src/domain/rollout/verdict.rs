@@ -287,3 +287,121 @@ pub fn shown(value: f64) -> String {
         false => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::flags::ladder::Ladder;
+    use crate::domain::rollout::plan::parse;
+    use crate::domain::rollout::reading::Arm;
+
+    fn metric(relative: &str) -> Metric {
+        let at = "at = { 0 = { pass_if = \"< 0.02\", fail_if = \"> 0.05\", min_samples = 100 } }";
+        let text = format!(
+            "flag = \"f\"\n[[metric]]\nname = \"m\"\nsource = \"sql\"\nquery = \"@cohort_errors\"\nrelative = \"{relative}\"\n{at}\n"
+        );
+        parse(&text, &Ladder::default()).unwrap().plan.metrics.remove(0)
+    }
+
+    fn second(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn context() -> Context {
+        let window = Window { from: second(1000), to: second(1300) };
+        Context { rung: Percent::ZERO, window, converged_at: second(1000), now: second(1300), baseline: Some(2.0) }
+    }
+
+    fn measured(value: f64, samples: u64) -> Measured {
+        Measured { value, samples: Some(samples), errors: None, at: None, control: None }
+    }
+
+    #[track_caller]
+    fn case(relative: &str, measured: Measured, context: Context, verdict: Verdict, reach: Reach, reason: &str) {
+        let found = judge(&metric(relative), &Reading::Number(measured), &context);
+        assert_eq!((found.verdict, found.reach), (verdict, reach), "{}", found.reason);
+        assert!(found.reason.contains(reason), "{}", found.reason);
+    }
+
+    #[test]
+    fn a_window_that_is_not_the_rungs_own_is_no_measurement() {
+        let feature = Reach::Feature;
+        let at = |converged: i64, now: i64| Context { converged_at: second(converged), now: second(now), ..context() };
+        case("absolute", measured(0.01, 100), at(1000, 1300), Verdict::Pass, feature, "0.01 passes (< 0.02)");
+        case("absolute", measured(0.01, 100), at(1001, 1300), Verdict::Invalid, feature, "before the processes agreed");
+        case("absolute", measured(0.9, 100), at(1001, 1300), Verdict::Invalid, feature, "before the processes agreed");
+        case("absolute", measured(0.01, 100), at(1000, 1299), Verdict::Invalid, feature, "in the future");
+        let empty = Context { window: Window { from: second(1000), to: second(1000) }, ..context() };
+        case("absolute", measured(0.01, 100), empty, Verdict::Invalid, feature, "ends before it begins");
+        let many = Measured { errors: Some(20), ..measured(0.5, 40) };
+        case("absolute", many.clone(), at(1000, 1300), Verdict::Fail, feature, "20 errors among only 40 samples");
+        case("absolute", many, at(1001, 1300), Verdict::NoData, feature, "40 samples, 100 are needed");
+        let old = Measured { at: Some(second(999)), ..measured(0.01, 100) };
+        case("absolute", old, context(), Verdict::NoData, feature, "older than the window");
+    }
+
+    #[test]
+    fn samples_that_nobody_counts_satisfy_only_a_plan_that_asks_for_none() {
+        let silent = Measured { samples: None, ..measured(0.01, 0) };
+        case("absolute", silent, context(), Verdict::NoData, Reach::Feature, "does not tell its samples");
+    }
+
+    #[test]
+    fn a_ratio_needs_something_finite_to_compare_with() {
+        let against = |baseline| Context { baseline, ..context() };
+        case("baseline", measured(0.03, 100), against(Some(2.0)), Verdict::Pass, Reach::Feature, "0.015 passes");
+        case("baseline", measured(0.03, 100), against(None), Verdict::NoData, Reach::Feature, "no baseline");
+        for nothing in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            case("baseline", measured(0.03, 100), against(Some(nothing)), Verdict::Invalid, Reach::Feature, "no ratio");
+        }
+        let arm = |value, samples| Measured { control: Some(Arm { value, samples }), ..measured(0.03, 100) };
+        case("control", arm(3.0, 100), context(), Verdict::Pass, Reach::Feature, "0.01 passes");
+        case(
+            "control",
+            arm(3.0, 99),
+            context(),
+            Verdict::NoData,
+            Reach::Feature,
+            "users without the feature: 99 samples",
+        );
+        case("control", arm(0.0, 100), context(), Verdict::Invalid, Reach::Feature, "no ratio");
+        case(
+            "control",
+            measured(0.03, 100),
+            context(),
+            Verdict::NoData,
+            Reach::Feature,
+            "no users without the feature",
+        );
+    }
+
+    #[test]
+    fn a_failure_of_everybody_is_not_blamed_on_the_feature() {
+        let arm = |value, samples| Measured { control: Some(Arm { value, samples }), ..measured(0.06, 100) };
+        case("absolute", arm(0.06, 100), context(), Verdict::Fail, Reach::Everyone, "a common outage");
+        case("absolute", arm(0.05, 100), context(), Verdict::Fail, Reach::Feature, "0.06 fails (> 0.05)");
+        case("absolute", arm(0.06, 99), context(), Verdict::Fail, Reach::Feature, "fails");
+        case("absolute", arm(f64::NAN, 100), context(), Verdict::Fail, Reach::Feature, "fails");
+        case("control", arm(0.06, 100), context(), Verdict::Fail, Reach::Feature, "1 fails");
+        let few = Measured { errors: Some(20), control: Some(Arm { value: 0.5, samples: 40 }), ..measured(0.5, 40) };
+        case("absolute", few, context(), Verdict::Fail, Reach::Everyone, "20 errors");
+    }
+
+    #[test]
+    fn a_baseline_prefers_those_who_did_not_have_the_feature() {
+        let metric = metric("baseline");
+        let arm = Measured { control: Some(Arm { value: 0.4, samples: 100 }), ..measured(9.0, 3) };
+        assert_eq!(baseline(&metric, &Reading::Number(arm)), Ok(0.4));
+        assert_eq!(baseline(&metric, &Reading::Number(measured(0.7, 100))), Ok(0.7));
+        assert!(baseline(&metric, &Reading::Number(measured(0.7, 99))).is_err());
+        assert!(baseline(&metric, &Reading::Number(measured(0.0, 100))).is_err());
+        assert_eq!(baseline(&metric, &Reading::Failed("503".to_owned())), Err("503".to_owned()));
+    }
+
+    #[test]
+    fn numbers_are_shown_short() {
+        for (value, text) in [(0.0123456, "0.01235"), (1.5, "1.5"), (1234.56, "1235"), (0.0, "0"), (f64::NAN, "NaN")] {
+            assert_eq!(shown(value), text);
+        }
+    }
+}

@@ -23,7 +23,7 @@ pub(super) fn warnings(plan: &Plan, bake: usize, lines: &[usize]) -> Vec<Finding
             ));
         }
         if metric.window > plan.bake {
-            warn("its window is longer than the bake: the bake never ends before it".to_owned());
+            warn("its window is longer than the bake: no full window fits into it".to_owned());
         }
         if metric.relative == Relative::Control && metric.role == Role::Guardrail {
             warn(

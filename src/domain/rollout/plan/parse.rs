@@ -285,3 +285,197 @@ fn gated(reader: &mut Reader<'_>, top: &Table<'_>, metrics: &[Placed], steps: &L
         reader.fault(top.line_of("metric"), message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rollout::plan::{Relative, Scope, Starter, Usage, starter};
+
+    const HEAD: &str = "flag = \"f\"\n";
+    const METRIC: &str = "[[metric]]\nname = \"errors\"\nsource = \"sql\"\nquery = \"@cohort_errors\"\n";
+
+    #[track_caller]
+    fn refused(text: &str, line: usize, message: &str) {
+        let faults = parse(text, &Ladder::default()).unwrap_err();
+        let told: Vec<String> = faults.iter().map(|fault| fault.at("plan.toml")).collect();
+        let wanted = format!("plan.toml:{line}: ");
+        let found = told.iter().any(|fault| fault.starts_with(&wanted) && fault.contains(message));
+        assert!(found, "no `{wanted}…{message}` in {told:#?}");
+    }
+
+    #[track_caller]
+    fn sound(text: &str) -> Plan {
+        parse(text, &Ladder::default()).unwrap_or_else(|faults| panic!("{faults:#?}")).plan
+    }
+
+    fn rungs(plan: &Plan) -> Vec<(u8, String, String, u64)> {
+        let row = |(rung, threshold): (&Percent, &crate::domain::rollout::plan::Threshold)| {
+            (rung.get(), threshold.pass_if.to_string(), threshold.fail_if.to_string(), threshold.min_samples)
+        };
+        plan.metrics[0].thresholds.iter().map(row).collect()
+    }
+
+    #[test]
+    fn a_plan_that_is_wrong_is_refused_at_its_line() {
+        let top = |line: &str| format!("{HEAD}{line}\n{METRIC}");
+        refused(&top("steps = [0, 25, 10, 100]"), 2, "goes down from 25 to 10");
+        refused(&top("steps = [0, 10, 10, 100]"), 2, "holds 10 twice");
+        refused(&top("steps = [0, 10, 150]"), 2, "holds 150");
+        refused(&top("steps = [0, -5, 100]"), 2, "holds -5");
+        refused(&top("steps = [10, 100]"), 2, "does not begin at 0");
+        refused(&top("steps = [0, 50]"), 2, "does not end at 100");
+        refused(&top("steps = []"), 2, "does not begin at 0");
+        refused(&top("steps = \"all\""), 2, "must be a list of whole numbers");
+        refused(&top("stpes = [0, 100]"), 2, "unknown key `stpes`; did you mean `steps`?");
+        refused(&top("bake = \"soon\""), 2, "must be a time");
+        refused(&top("bake = 30"), 2, "must be a time");
+        refused(&top("bake = \"0s\""), 2, "from 1 s to 30 days");
+        refused(&top("require = \"maybe\""), 2, "must be \"sampled\" or \"proved\"");
+        refused(&top("approve = [30]"), 2, "holds 30, which is no step");
+        refused(METRIC, 1, "the plan names no `flag`");
+        refused("flag = \"a/b\"\n", 1, "cannot hold `/`");
+        refused("flag = \"f\n", 1, "");
+        refused(HEAD, 1, "no guardrail is measured at 10, 25, 50, 100 %");
+        refused(&format!("{HEAD}[seen]\nflag_digest = \"abc\"\n{METRIC}"), 3, "a digest is `sha256:`");
+        let more = |line: &str| format!("{HEAD}{METRIC}{line}\n");
+        refused(&more("windwo = \"5m\""), 6, "did you mean `window`?");
+        refused(&more("initial_delay = \"1m\""), 6, "shorter than `window`");
+        refused(&more("required_passes = 0"), 6, "must be 1 or more");
+        refused(&more("on_nodata = \"ignore\""), 6, "must be \"hold\" or \"pause\" or \"rollback\"");
+        refused(&more("critical = \"yes\""), 6, "must be true or false");
+        refused(&more("samples = \"up\""), 5, "`samples` is for prometheus only");
+        refused(&more("command = [\"true\"]"), 6, "for source \"command\" only");
+        refused(&more("at = { 10 = { pass_if = \"< 0.02\" } }"), 6, "has no `fail_if`");
+        refused(&more("at = { 10 = { fail_if = \"> 0.02\" } }"), 6, "has no `pass_if`");
+        refused(
+            &more("at = { 10 = { pass_if = \"< 0.06\", fail_if = \"> 0.05\" } }"),
+            6,
+            "would pass (< 0.06) and fail",
+        );
+        refused(&more("at = { 10 = { pass_if = \"small\", fail_if = \"> 0.05\" } }"), 6, "a condition is a comparison");
+        refused(&more("at = { 101 = { pass_if = \"< 1\", fail_if = \"> 2\" } }"), 6, "whole number from 0 to 100");
+        refused(&more("at = { 10 = { pass_fi = \"< 1\" } }"), 6, "did you mean `pass_if`?");
+        refused(&more("at = {}"), 6, "`metric.at` is empty");
+        refused(&format!("{HEAD}{METRIC}{METRIC}"), 6, "two metrics are called `errors`");
+        let asked = |lines: &str| format!("{HEAD}[[metric]]\nname = \"m\"\n{lines}\n");
+        refused(&asked("source = \"promtheus\"\nquery = \"up\""), 4, "did you mean \"prometheus\"?");
+        refused(&asked("query = \"up\""), 2, "has no `source`");
+        refused(&asked("source = \"sql\""), 2, "has no `query`");
+        refused(&asked("source = \"sql\"\nquery = \"@nothing\""), 5, "no built-in `@nothing`");
+        refused(&asked("source = \"sql\"\nquery = \"@cohort_p95\""), 2, "has no conditions");
+        refused(&asked("source = \"logs\"\nquery = \"@errors\""), 2, "write [sources.logs]");
+        refused(&asked("source = \"prometheus\"\nquery = \"@errors\""), 2, "write [sources.prometheus]");
+        refused(&asked("source = \"command\""), 2, "has no `command");
+        refused(&asked("source = \"command\"\ncommand = []"), 5, "a program, then its arguments");
+        let bare = "source = \"prometheus\"\nquery = \"up\"\nat = { 0 = { pass_if = \"< 1\", fail_if = \"> 2\" } }";
+        refused(&asked(bare), 5, "give `samples = \"PromQL\"`, or `min_samples = 0`");
+        let sources = |lines: &str| format!("{HEAD}{lines}\n{METRIC}");
+        refused(&sources("[sources.prometheus]\nurl = \"ftp://x\""), 3, "must be an address");
+        refused(&sources("[sources.prometheus]\nurl = \"http://u:CANARY@x\""), 3, "must not hold a login");
+        refused(&sources("[sources.prometheus]"), 2, "has no `url`");
+        refused(&sources("[sources.logs]\nfile = \"a\"\nstdin = true"), 2, "needs one of");
+        refused(&sources("[sources.sql]\nidentity = \"name\""), 3, "must be \"email\"");
+    }
+
+    #[test]
+    fn no_fault_repeats_a_value_that_may_be_secret() {
+        let text = "flag = \"f\"\n[sources.prometheus]\nurl = \"http://u:CANARY@x\"\nbearer_env = \"Bearer CANARY\"\n";
+        let faults = parse(text, &Ladder::default()).unwrap_err();
+        assert!(!format!("{faults:?}").contains("CANARY"), "{faults:?}");
+        assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_from_the_top() {
+        let text = "flag = \"f\"\nbake = \"x\"\nmax_hold = \"y\"\nsteps = [0, 7]\n";
+        let lines: Vec<usize> = parse(text, &Ladder::default()).unwrap_err().iter().map(|fault| fault.line).collect();
+        assert_eq!(lines, [2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_left_out_takes_the_defaults() {
+        let plan = sound(&format!("{HEAD}{METRIC}"));
+        assert_eq!(plan.steps, Ladder::default());
+        assert_eq!((plan.bake, plan.max_hold), (Duration::from_secs(1800), Duration::from_secs(3600)));
+        let metric = &plan.metrics[0];
+        assert_eq!((metric.window, metric.interval, metric.initial_delay).0, Duration::from_secs(300));
+        assert_eq!(metric.initial_delay, metric.window);
+        assert_eq!((metric.required_passes, metric.max_inconclusive, metric.max_consecutive_errors), (3, 3, 4));
+        assert_eq!((metric.rollback_at_consecutive_failures, metric.rollback_at_total_failures), (2, 3));
+        assert_eq!((metric.scope, metric.relative), (Scope::Cohort, Relative::Absolute));
+        let text = |rung, pass_if: &str, samples| (rung, pass_if.to_owned(), "> 0.05".to_owned(), samples);
+        assert_eq!(rungs(&plan), [text(0, "< 0.02", 200), text(50, "< 0.01", 500)]);
+    }
+
+    #[test]
+    fn conditions_hold_from_their_rung_on_and_the_first_below_it_too() {
+        let plan = sound(&format!(
+            "{HEAD}{METRIC}at = {{ 10 = {{ pass_if = \"< 0.02\", fail_if = \"> 0.05\" }}, 75 = {{ pass_if = \"< 0.01\", fail_if = \"> 0.03\", min_samples = 9 }} }}\n"
+        ));
+        let text =
+            |rung, pass_if: &str, fail_if: &str, samples| (rung, pass_if.to_owned(), fail_if.to_owned(), samples);
+        let wanted =
+            [text(0, "< 0.02", "> 0.05", 200), text(50, "< 0.02", "> 0.05", 500), text(75, "< 0.01", "> 0.03", 9)];
+        assert_eq!(rungs(&plan), wanted);
+        let at = |rung: i64| plan.metrics[0].threshold(Percent::try_from(rung).unwrap()).unwrap().min_samples;
+        assert_eq!((at(0), at(49), at(50), at(74), at(100)), (200, 200, 500, 500, 9));
+        let plan = sound(&format!("{HEAD}{METRIC}min_samples = 20\n"));
+        assert!(rungs(&plan).iter().all(|(.., samples)| *samples == 20));
+        let command = "[[metric]]\nname = \"m\"\nsource = \"command\"\ncommand = [\"true\"]\nat = { 0 = { pass_if = \"< 1\", fail_if = \"> 2\" } }\n";
+        assert!(rungs(&sound(&format!("{HEAD}{command}"))).iter().all(|(.., samples)| *samples == 0));
+    }
+
+    #[test]
+    fn the_plan_that_is_written_parses_as_it_is() {
+        let ladder = Ladder::try_from([0, 5, 60, 100].as_slice()).unwrap();
+        let flag: FlagKey = "a \"b\" флаг".parse().unwrap();
+        let url = url::Url::parse("http://localhost:9090/").unwrap();
+        let log = LogsFrom::File(PathBuf::from("/var/log/hub \"1\".log"));
+        let digest = Digest::of(b"x");
+        for (usage, prometheus, logs, metrics) in [
+            (Usage::None, None, None, 0),
+            (Usage::Tables, None, None, 2),
+            (Usage::None, Some(&url), None, 2),
+            (Usage::None, None, Some(&log), 1),
+            (Usage::Tables, Some(&url), Some(&LogsFrom::Stdin), 5),
+        ] {
+            let seen = Seen { flag: Some(digest.clone()), cohort: None };
+            let text = starter(&Starter { flag: &flag, ladder: &ladder, seen: &seen, usage, prometheus, logs });
+            let plan = sound(&text);
+            assert_eq!((&plan.flag, &plan.steps, &plan.seen, plan.metrics.len()), (&flag, &ladder, &seen, metrics));
+            assert_eq!(plan.approve.is_empty(), metrics > 0);
+            // What stands there as a comment is right too, once somebody takes the `# ` away.
+            let (head, rest) = text.split_at(text.find("[seen]").unwrap());
+            let active: String = rest
+                .lines()
+                .take_while(|line| !line.starts_with("# Every metric"))
+                .map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n")
+                .collect();
+            assert_eq!(sound(&format!("{head}{active}")).metrics.len(), 5);
+        }
+    }
+
+    #[test]
+    fn what_is_seldom_meant_is_warned_about_at_its_line() {
+        let warnings = |text: &str| -> Vec<String> {
+            let parsed = parse(text, &Ladder::default()).unwrap();
+            parsed.warnings.iter().map(|warning| warning.at("p")).collect()
+        };
+        assert!(warnings(&format!("{HEAD}{METRIC}")).is_empty());
+        let all = warnings(&format!("{HEAD}{METRIC}scope = \"all\"\n"));
+        assert!(
+            all[0].starts_with("p:2: `errors`: it is about all users: at 10 %") && all[0].contains("3.0 %"),
+            "{all:?}"
+        );
+        let long = warnings(&format!("{HEAD}bake = \"2m\"\n{METRIC}"));
+        assert!(long[0].contains("window is longer than the bake"), "{long:?}");
+        let control = warnings(&format!(
+            "{HEAD}{METRIC}relative = \"control\"\nat = {{ 0 = {{ pass_if = \"< 1\", fail_if = \"> 2\" }} }}\n"
+        ));
+        assert!(control[0].contains("at 100 % nobody is without the feature"), "{control:?}");
+        let odd = warnings(&format!(
+            "{HEAD}{METRIC}at = {{ 0 = {{ pass_if = \"< 1\", fail_if = \"> 2\" }}, 15 = {{ pass_if = \"< 1\", fail_if = \"> 2\" }} }}\n"
+        ));
+        assert!(odd[0].contains("`at` names 15 %"), "{odd:?}");
+    }
+}
