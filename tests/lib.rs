@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the harness reads the environment that the runs are kept from")]
 
 mod architecture;
+mod assess;
 mod contract;
 mod db_adopt;
 mod db_adopt_ledger;
@@ -40,4 +41,6 @@ mod postgres_apply;
 mod postgres_store;
 mod profile;
 mod prompts;
+mod rollout_plan;
+mod rollout_run;
 mod support;

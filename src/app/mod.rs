@@ -4,6 +4,7 @@
 
 mod adopt;
 mod answer;
+mod assess;
 mod backup;
 mod cohorts;
 mod drift;
@@ -12,9 +13,11 @@ mod foreign_ledger;
 mod kept_proof;
 mod keys;
 mod lint;
+mod metric_sources;
 mod migrate;
 mod migrations;
 mod names;
+mod plan_file;
 mod progress;
 mod restart;
 mod rollback;
@@ -36,6 +39,7 @@ use jiff::tz::TimeZone;
 
 pub use self::adopt::Trial;
 pub use self::answer::{Answer, EXIT_CODES};
+pub use self::assess::AssessWish;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
@@ -46,6 +50,10 @@ pub use self::keys::{
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
+pub use self::rollout::{
+    Drive, GateView, Happening, Known as Processes, Left, Mode, Prospect as RolloutProspect, Spectator, Standing,
+    Steered, Take,
+};
 pub use self::rotate::{NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
@@ -64,6 +72,7 @@ pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::database::{Examined, Rights, Seen};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
+pub use crate::store::rollout::{Claim, Wish};
 pub use crate::store::{
     Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, Stopper, StoreError, Survey, Verdict, pick,
 };

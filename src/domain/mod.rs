@@ -4,6 +4,7 @@
 //! said and what a file holds come in as arguments, so every rule here is tested as a table.
 
 pub mod adopt;
+pub mod assess;
 pub mod dotenv;
 pub mod fernet;
 pub mod flags;

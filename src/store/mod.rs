@@ -15,6 +15,7 @@ pub mod hub;
 pub mod incident;
 pub mod keys;
 pub mod leaks;
+pub mod metrics;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;

@@ -1,9 +1,30 @@
 //! Gated rollouts: where their state lives, and the run that steps, measures, decides and goes back by itself (rollout.md 5).
 
+mod back;
+mod controller;
+mod drive;
+mod lease;
+mod look;
+mod progress;
+mod resume;
+mod snapshot;
+mod standing;
+mod start;
+mod steer;
+mod step;
+mod targets;
+mod tick;
+
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use self::controller::{Happening, Mode, Spectator};
+pub use self::drive::{Drive, Left, Take};
+pub use self::standing::{GateView, Standing};
+pub use self::start::Prospect;
+pub use self::steer::Steered;
+pub use self::targets::Known;
 use super::{App, Source};
 use crate::error::Error;
 use crate::store::StoreError;

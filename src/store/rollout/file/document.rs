@@ -141,7 +141,7 @@ fn unwritable(error: serde_json::Error) -> StoreError {
 
 /// File systems on which a lock of this host need not hold on another, by the number that the kernel gives them.
 #[cfg(target_os = "linux")]
-const NETWORK: [(i64, &str); 8] = [
+const NETWORK: [(i128, &str); 8] = [
     (0x6969, "NFS"),
     (0x517b, "SMB"),
     (0xff53_4d42, "CIFS"),
@@ -155,8 +155,7 @@ const NETWORK: [(i64, &str); 8] = [
 #[cfg(target_os = "linux")]
 fn refuse_network(folder: &Path) -> Result<(), StoreError> {
     let Ok(found) = rustix::fs::statfs(folder) else { return Ok(()) };
-    match NETWORK.iter().find(|(number, _)| i64::try_from(found.f_type).is_ok_and(|kind| kind & 0xffff_ffff == *number))
-    {
+    match NETWORK.iter().find(|(number, _)| i128::from(found.f_type) & 0xffff_ffff == *number) {
         Some((_, name)) => Err(StoreError::Refused(format!(
             "{} lies on a network file system ({name}), where a lock may not hold: set XDG_STATE_HOME to a local folder, or \
              use a profile with a database",
