@@ -11,6 +11,10 @@ pub enum Answer {
     Partial,
     /// Some write was sent whose outcome is unknown; the result says which.
     Unknown,
+    /// Somebody else's edit is in the way; the result says which.
+    Conflict,
+    /// A gate failed; everything was rolled back and verified.
+    RolledBack,
 }
 
 impl Answer {
@@ -19,6 +23,8 @@ impl Answer {
         match self {
             Self::Yes => 0,
             Self::No => 1,
+            Self::Conflict => 5,
+            Self::RolledBack => 8,
             Self::Partial => 10,
             Self::Unknown => 11,
         }

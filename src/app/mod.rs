@@ -8,6 +8,7 @@ mod assess;
 mod backup;
 mod cohorts;
 mod drift;
+mod emergency;
 mod foreign_ledger;
 mod kept_proof;
 mod keys;
@@ -20,6 +21,7 @@ mod plan_file;
 mod progress;
 mod restart;
 mod rollback;
+mod rollout;
 mod rotate;
 mod sandbox;
 mod seeds;
@@ -41,6 +43,7 @@ pub use self::assess::AssessWish;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
+pub use self::emergency::{Emergency, EmergencyWish, Recreate, Resume, WithDatabase};
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::keys::{
     Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn, is_in_clear,
@@ -48,6 +51,10 @@ pub use self::keys::{
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
+pub use self::rollout::{
+    Drive, GateView, Happening, Known as Processes, Left, Mode, Prospect as RolloutProspect, Spectator, Standing,
+    Steered, Take,
+};
 pub use self::rotate::{NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
@@ -66,6 +73,7 @@ pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::database::{Examined, Rights, Seen};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
+pub use crate::store::rollout::{Claim, Wish};
 pub use crate::store::{
     Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, Stopper, StoreError, Survey, Verdict, pick,
 };

@@ -12,6 +12,7 @@ mod help;
 mod keys;
 mod manual;
 mod profile;
+mod rollback;
 mod rollout;
 
 use std::convert::Infallible;
@@ -240,6 +241,7 @@ pub enum Command {
     #[command(subcommand)]
     Rollout(rollout::Rollout),
     Assess(assess::Assess),
+    Rollback(rollback::Rollback),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Profile(profile::Profile),
@@ -254,9 +256,13 @@ impl Command {
         match self {
             // `profile` reads the layers by itself: it is there to repair them.
             Self::Completions(_) | Self::Man(_) | Self::Help(_) | Self::Profile(_) => Configuration::Ignored,
-            Self::Flags(_) | Self::Db(_) | Self::Keys(_) | Self::Rollout(_) | Self::Assess(_) | Self::Doctor(_) => {
-                Configuration::Needed
-            }
+            Self::Flags(_)
+            | Self::Db(_)
+            | Self::Keys(_)
+            | Self::Rollout(_)
+            | Self::Assess(_)
+            | Self::Rollback(_)
+            | Self::Doctor(_) => Configuration::Needed,
         }
     }
 
@@ -268,6 +274,7 @@ impl Command {
             Self::Keys(command) => command.run(app, globals).await,
             Self::Rollout(command) => command.run(app, globals).await,
             Self::Assess(command) => command.run(app, globals).await,
+            Self::Rollback(command) => command.run(app, globals).await,
             Self::Doctor(command) => command.run(app, globals).await,
             Self::Profile(command) => command.run(app, globals).await,
             Self::Completions(command) => command.run(app),

@@ -9,6 +9,7 @@ pub mod dotenv;
 pub mod fernet;
 pub mod flags;
 pub mod foreign_ledger;
+pub mod incident;
 pub mod keys;
 pub mod lint;
 pub mod migrations;

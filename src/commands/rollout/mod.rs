@@ -1,6 +1,11 @@
 //! `llmhub rollout`: a flag stepped up by itself, as long as what is measured allows it.
 
+mod narrate;
 mod plan;
+mod run;
+mod status;
+mod steer;
+pub mod view;
 
 use clap::Subcommand;
 
@@ -14,6 +19,12 @@ use crate::error::Error;
 #[derive(Debug, Subcommand)]
 pub enum Rollout {
     Plan(plan::Plan),
+    Run(run::Run),
+    Status(status::Status),
+    Pause(steer::Pause),
+    Resume(run::Resume),
+    Promote(steer::Promote),
+    Abort(steer::Abort),
 }
 
 impl Rollout {
@@ -21,6 +32,12 @@ impl Rollout {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         match self {
             Self::Plan(args) => args.run(app, globals).await,
+            Self::Run(args) => args.run(app, globals).await,
+            Self::Status(args) => args.run(app, globals).await,
+            Self::Pause(args) => args.run(app, globals).await,
+            Self::Resume(args) => args.run(app, globals).await,
+            Self::Promote(args) => args.run(app, globals).await,
+            Self::Abort(args) => args.run(app, globals).await,
         }
     }
 }
