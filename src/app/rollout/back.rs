@@ -10,11 +10,11 @@ use tokio::time::sleep;
 use super::controller::{Controller, Happening, event};
 use super::step::digest;
 use super::targets::Lowered;
-use crate::domain::flags::Percent;
+use crate::domain::flags::{Flag, Member, Percent};
 use crate::domain::rollout::plan::RollbackTo;
 use crate::domain::rollout::state::State;
-use crate::store::StoreError;
 use crate::store::rollout::{Commit, Direction, StepWrite};
+use crate::store::{Source, StoreError};
 
 /// How often the way back is tried before what is missing is named.
 const TRIES: u32 = 3;
@@ -83,7 +83,22 @@ impl Controller<'_> {
         Ok(lowered)
     }
 
-    async fn went_back(&mut self, lowered: Lowered) -> Result<(), StoreError> {
+    /// Dates that are not as they were: a hub takes none over HTTP, so they are reported.
+    async fn dates_apart(&self) -> Result<Vec<String>, StoreError> {
+        let before = self.snapshot();
+        let look = self.held.guard(self.targets.look()).await?;
+        let apart = |flag: &Flag| [Member::Start, Member::End].iter().any(|date| !date.same(flag, &before));
+        let stays = "the dates differ from before the run, and a hub takes none over HTTP: they stay as they are";
+        Ok(look.of(Source::Hub).iter().any(apart).then(|| stays.to_owned()).into_iter().collect())
+    }
+
+    async fn went_back(&mut self, mut lowered: Lowered) -> Result<(), StoreError> {
+        if self.plan.rollback_to == RollbackTo::Snapshot {
+            lowered.notes.extend(self.dates_apart().await?);
+        }
+        for note in &lowered.notes {
+            self.show(Some(Happening { kind: "note", text: note.clone() }));
+        }
         let proven = lowered.is_proven();
         self.progress.state = if proven { State::RolledBack } else { State::RollbackUnverified };
         self.progress.back_status = Some(match (proven, lowered.unknown) {

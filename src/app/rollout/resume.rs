@@ -28,6 +28,10 @@ impl App {
     /// As [`App::rollout_begin`].
     pub async fn rollout_take_up(&self, flag: &FlagKey, drive: Drive<'_>) -> Result<Left, Error> {
         let store = self.run_store().await?;
+        // A lease is a write: a look at a database without any rollout leaves it untouched.
+        if store.read(flag).await?.is_none_or(|stored| stored.run.ended_at.is_some()) {
+            return Err(no_open_run(flag));
+        }
         let (held, late_writes) = self.hold(&store, flag, &drive.claim).await?;
         let taken = self.controller(store, held, flag, late_writes, &drive).await;
         match taken {

@@ -32,8 +32,10 @@ pub struct Standing {
     pub lease: Option<LeaseView>,
     /// The rungs of the plan.
     pub steps: Vec<u8>,
-    /// The rung that is wanted now.
+    /// The rung that is wanted now; none before the first, and on the way back.
     pub wanted: Option<u8>,
+    /// The rung that it goes or went back from.
+    pub back_from: Option<u8>,
     /// Whether its write was verified.
     pub applied: bool,
     /// What is known of the processes.
@@ -163,7 +165,8 @@ impl Standing {
             stored_state: stored,
             lease: parts.lease,
             steps: plan.steps.rungs().iter().map(|rung| rung.get()).collect(),
-            wanted: progress.rung,
+            wanted: progress.rung.filter(|_| progress.going_back.is_none()),
+            back_from: progress.rung.filter(|_| progress.going_back.is_some()),
             applied: progress.applied,
             live: progress.live.clone(),
             persisted: progress.persisted,

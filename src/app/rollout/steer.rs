@@ -114,9 +114,7 @@ impl App {
             if asked.is_none() {
                 let actor = self.note("rollout", None).actor;
                 let ask = Ask { wish, actor, reason: reason.clone() };
-                store.ask(flag, &stored.run.id, &ask).await?;
-                let requests = store.requests(flag, &stored.run.id).await?;
-                asked = Some(requests.last().map_or(0, |request| request.id));
+                asked = Some(store.ask(flag, &stored.run.id, &ask).await?);
                 let holder = stored.lease.holder.as_deref().unwrap_or("its holder");
                 self.ui.note(&format!("asked {holder} to {}", wish.word().replace('_', " ")));
             }

@@ -170,6 +170,8 @@ impl Controller<'_> {
         // The words carry numbers that change with every second; what they are about does not.
         let news = state != before || causes(self.progress.decision.as_ref()) != causes(Some(&decision));
         let reasons: Vec<String> = decision.reasons.iter().map(ToString::to_string).collect();
+        let decisive = decision.reasons.iter().filter(|reason| reason.calls_for == action);
+        let decisive: Vec<String> = decisive.map(ToString::to_string).collect();
         self.progress.decided_at = Some(self.held.now());
         self.progress.decision = Some(decision);
         self.progress.next = next;
@@ -187,7 +189,7 @@ impl Controller<'_> {
                 if measured {
                     self.keep(std::mem::take(&mut commit)).await?;
                 }
-                self.turn_back(reasons.join("; ")).await?;
+                self.turn_back(decisive.join("; ")).await?;
                 return Ok(Round::Again(Duration::ZERO));
             }
             Action::Complete | Action::Hold | Action::Pause | Action::Conflict => {}

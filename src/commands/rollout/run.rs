@@ -13,6 +13,7 @@ use crate::commands::{Globals, complete, duration, quote};
 use crate::domain::flags::FlagKey;
 use crate::domain::rollout::state::State;
 use crate::error::Error;
+use crate::ui::Format;
 
 /// Step a flag up by its plan: bake, measure, advance, hold or go back
 ///
@@ -71,13 +72,12 @@ impl How {
         }
     }
 
-    fn narrator(&self, app: &App) -> Narrator {
-        let manner = match self.events {
+    fn manner(&self, app: &App, globals: &Globals) -> Manner {
+        match self.events {
             true => Manner::Events,
-            false if app.ui.is_live() && app.ui.may_redraw() => Manner::Picture,
+            false if globals.format() == Format::Table && app.ui.is_live() && app.ui.may_redraw() => Manner::Picture,
             false => Manner::Lines,
-        };
-        Narrator::new(&app.ui, manner)
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -85,7 +85,8 @@ impl How {
     }
 
     async fn take_up(&self, app: &App, globals: &Globals, name: &FlagKey, wish: Take) -> Result<Answer, Error> {
-        let narrator = self.narrator(app);
+        let manner = self.manner(app, globals);
+        let narrator = Narrator::new(&app.ui, manner);
         let drive = Drive {
             mode: self.mode(),
             deadman: self.deadman,
@@ -95,28 +96,29 @@ impl How {
             spectator: &narrator,
         };
         let left = app.rollout_take_up(name, drive).await?;
-        self.end(app, left)
+        end(app, left, manner)
     }
+}
 
-    fn end(&self, app: &App, left: Left) -> Result<Answer, Error> {
-        let answer = answer(&left);
-        if let Some(lost) = &left.lost {
-            app.ui.warn(&format!("{lost}; the exposure stays as it is"));
-        }
-        let flag = quote(&left.standing.flag);
-        match left.standing.state {
-            State::Conflict => app.ui.note(&format!(
-                "settle it, then: llmhub rollout resume {flag}; or go back: llmhub rollout abort {flag} --reason WHY"
-            )),
-            _ if left.lost.is_some() => app.ui.note(&format!("go on: llmhub rollout resume {flag}")),
-            _ => {}
-        }
-        // With --events every document is a line, and the last one was the end.
-        if !self.events {
-            app.show(&StatusView(left.standing))?;
-        }
-        Ok(answer)
+/// What a run came to, and how it goes on.
+fn end(app: &App, left: Left, manner: Manner) -> Result<Answer, Error> {
+    let answer = answer(&left);
+    if let Some(lost) = &left.lost {
+        app.ui.warn(&format!("{lost}; the exposure stays as it is"));
     }
+    let flag = quote(&left.standing.flag);
+    match left.standing.state {
+        State::Conflict => app.ui.note(&format!(
+            "settle it, then: llmhub rollout resume {flag}; or go back: llmhub rollout abort {flag} --reason WHY"
+        )),
+        _ if left.lost.is_some() => app.ui.note(&format!("go on: llmhub rollout resume {flag}")),
+        _ => {}
+    }
+    // A picture stands on stdout as it was drawn last, and of events the last one was the end.
+    if manner == Manner::Lines {
+        app.show(&StatusView(left.standing))?;
+    }
+    Ok(answer)
 }
 
 /// The exit status of a run.
@@ -186,7 +188,8 @@ impl Run {
             return Ok(Answer::Yes);
         }
         self.confirm(app, globals, format!("Step {words}, going back by itself when a gate fails?")).await?;
-        let narrator = self.how.narrator(app);
+        let manner = self.how.manner(app, globals);
+        let narrator = Narrator::new(&app.ui, manner);
         let drive = Drive {
             mode: self.how.mode(),
             deadman: self.how.deadman,
@@ -196,7 +199,7 @@ impl Run {
             spectator: &narrator,
         };
         let left = app.rollout_begin(prospect, drive).await?;
-        self.how.end(app, left)
+        end(app, left, manner)
     }
 
     async fn confirm(&self, app: &App, globals: &Globals, question: String) -> Result<(), Error> {

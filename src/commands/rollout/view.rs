@@ -47,7 +47,7 @@ pub fn draw(standing: &Standing, page: &mut Page) {
     head(page, &standing.flag, &format!("{profile}run {}", standing.run));
     let lease = match &standing.lease {
         Some(lease) => format!("{}   lease {} s", lease.holder, lease.seconds_left),
-        None if standing.state.is_terminal() => format!("by {}", standing.started_by),
+        None if standing.state.is_terminal() => format!("nobody any more (begun by {})", standing.started_by),
         None => format!("nobody acts (begun by {})", standing.started_by),
     };
     page.spans(&[(Tone::Dim, "BY   "), (Tone::Plain, &fit(&lease, WIDTH - 5))]);
@@ -75,7 +75,10 @@ pub fn draw(standing: &Standing, page: &mut Page) {
     if let Some(broken) = standing.history_broken_at {
         page.toned(Tone::Bad, format!("its history was changed from event {broken} on"));
     }
-    page.toned(Tone::Dim, next(standing));
+    let next = next(standing);
+    if !next.is_empty() {
+        page.toned(Tone::Dim, next);
+    }
 }
 
 fn tone(state: State) -> Tone {
@@ -109,7 +112,7 @@ fn step(standing: &Standing) -> String {
     let place = standing.wanted.and_then(|wanted| standing.steps.iter().position(|rung| *rung == wanted));
     let mut words = vec![match (place, standing.wanted) {
         (Some(place), Some(wanted)) => format!("{}/{}  wanted {wanted} %", place + 1, standing.steps.len()),
-        _ => "not begun".to_owned(),
+        _ => standing.back_from.map_or_else(|| "not begun".to_owned(), |rung| format!("back from {rung} %")),
     }];
     words.extend(standing.live.as_ref().map(crate::app::Processes::words));
     if let Some(persisted) = standing.persisted {
@@ -186,6 +189,7 @@ fn next(standing: &Standing) -> String {
         State::RolledBack => "as it was before the run, verified; a new run is needed".to_owned(),
         State::RollbackUnverified => fit("look: llmhub flags diff --between hub,db,env; then llmhub rollback", WIDTH),
         State::AbortedKept => "ended by a person; the exposure stays".to_owned(),
+        State::RollingBack => "next: every source is written and verified".to_owned(),
         State::Abandoned => format!("next: a person takes it up (llmhub rollout resume {})", fit(&standing.flag, 30)),
         _ => String::new(),
     }

@@ -211,15 +211,17 @@ impl RunStore for FileRuns {
         access.keep()
     }
 
-    async fn ask(&self, flag: &FlagKey, id: &RunId, ask: &Ask) -> Result<(), StoreError> {
+    async fn ask(&self, flag: &FlagKey, id: &RunId, ask: &Ask) -> Result<i64, StoreError> {
         let access = self.change(flag)?;
         let gone = || StoreError::Conflict(format!("run {} is not there any more", id.as_str()));
         let mut access = access.ok_or_else(gone)?;
         let run = access.document.run.as_mut().filter(|run| run.record.id == *id).ok_or_else(gone)?;
         run.asked += 1;
+        let number = run.asked;
         let (actor, reason) = (ask.actor.clone(), ask.reason.clone());
-        run.requests.push(Request { id: run.asked, wish: ask.wish, actor, reason });
-        access.keep()
+        run.requests.push(Request { id: number, wish: ask.wish, actor, reason });
+        access.keep()?;
+        Ok(number)
     }
 
     async fn requests(&self, flag: &FlagKey, id: &RunId) -> Result<Vec<Request>, StoreError> {

@@ -60,8 +60,8 @@ pub trait RunStore: Send + Sync {
     /// [`StoreError::Fenced`]: then nothing was written.
     async fn commit(&self, grant: &Grant, run: &RunId, commit: &Commit) -> Result<(), StoreError>;
 
-    /// Ask something of a run, whoever holds it.
-    async fn ask(&self, flag: &FlagKey, run: &RunId, request: &Ask) -> Result<(), StoreError>;
+    /// Ask something of a run, whoever holds it; the request's number.
+    async fn ask(&self, flag: &FlagKey, run: &RunId, request: &Ask) -> Result<i64, StoreError>;
 
     /// What is asked and not answered yet, in order.
     async fn requests(&self, flag: &FlagKey, run: &RunId) -> Result<Vec<Request>, StoreError>;

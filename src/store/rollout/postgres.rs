@@ -179,16 +179,16 @@ impl RunStore for PostgresRuns {
             session.abandon().await;
             return Ok(None);
         };
+        // Each statement sees what was committed before it. What was asked is read before what it came to, so that nobody
+        // takes a request for answered and sees the state from before the answer.
+        let requests = runs::requests(&mut session, &run.id).await?;
+        let steps = runs::steps(&mut session, &run.id).await?;
+        let measurements = runs::measurements(&mut session, &run.id).await?;
+        let events = runs::events(&mut session, &run.id).await?;
+        let run = runs::newest(&mut session, &self.profile, flag).await?.filter(|now| now.id == run.id).unwrap_or(run);
         let (row, now) = self.unlocked(&mut session, flag).await?;
-        let stored = Stored {
-            lease: row.unwrap_or_default().at(now),
-            steps: runs::steps(&mut session, &run.id).await?,
-            measurements: runs::measurements(&mut session, &run.id).await?,
-            events: runs::events(&mut session, &run.id).await?,
-            requests: runs::requests(&mut session, &run.id).await?,
-            now: moment(now),
-            run,
-        };
+        let lease = row.unwrap_or_default().at(now);
+        let stored = Stored { run, lease, steps, measurements, events, requests, now: moment(now) };
         session.abandon().await;
         Ok(Some(stored))
     }
@@ -207,13 +207,13 @@ impl RunStore for PostgresRuns {
         Ok(())
     }
 
-    async fn ask(&self, _flag: &FlagKey, run: &RunId, ask: &Ask) -> Result<(), StoreError> {
+    async fn ask(&self, _flag: &FlagKey, run: &RunId, ask: &Ask) -> Result<i64, StoreError> {
         let Some((mut session, transaction)) = self.writer().await? else {
             return Err(StoreError::Conflict(format!("run {} is not there any more", run.as_str())));
         };
-        runs::ask(&mut session, run, ask).await?;
+        let id = runs::ask(&mut session, run, ask).await?;
         self.settled(session, &transaction, "the request").await?.abandon().await;
-        Ok(())
+        Ok(id)
     }
 
     async fn requests(&self, _flag: &FlagKey, run: &RunId) -> Result<Vec<Request>, StoreError> {

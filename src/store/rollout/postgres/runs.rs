@@ -136,11 +136,15 @@ pub(super) async fn requests(session: &mut Session, run: &RunId) -> Result<Vec<R
     Ok(found)
 }
 
-pub(super) async fn ask(session: &mut Session, run: &RunId, ask: &Ask) -> Result<(), StoreError> {
+pub(super) async fn ask(session: &mut Session, run: &RunId, ask: &Ask) -> Result<i64, StoreError> {
     let query = sqlx::query(
-        "INSERT INTO llmhub.rollout_request (run, kind, actor, reason, asked_at) VALUES ($1, $2, $3, $4, clock_timestamp())",
+        "INSERT INTO llmhub.rollout_request (run, kind, actor, reason, asked_at) VALUES ($1, $2, $3, $4, clock_timestamp()) \
+         RETURNING id",
     );
-    session.run(query.bind(run.as_str()).bind(ask.wish.word()).bind(&ask.actor).bind(&ask.reason)).await
+    let query = query.bind(run.as_str()).bind(ask.wish.word()).bind(&ask.actor).bind(&ask.reason);
+    let row = session.row(query).await?;
+    row.and_then(|row| row.try_get(0).ok())
+        .ok_or_else(|| StoreError::Invalid("the database did not number the request".to_owned()))
 }
 
 pub(super) async fn begin(
