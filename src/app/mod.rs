@@ -58,7 +58,7 @@ pub use crate::store::database::{
 };
 pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::database::{Examined, Rights, Seen};
-pub use crate::store::hub::keys::{Processes, Unproven};
+pub use crate::store::hub::keys::{Processes as HubProcesses, Unproven};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::{

@@ -35,7 +35,7 @@ fn the_hubs_own_schema_takes_new_rows_which_its_router_cannot_make() {
     world.set("openai").exits(0).says("second column encrypted_api_key");
     let row = world.row("OpenAI");
     assert_eq!(opened(row["api_key_encrypted"].as_str().unwrap()).as_deref(), Some(PROVIDER_KEY));
-    assert_eq!((&row["api_base_url"], &row["encrypted_api_key"]), (&"".into(), &serde_json::Value::Null));
+    assert_eq!((&row["api_base_url"], &row["encrypted_api_key"]), (&"".into(), &Value::Null));
     world.sql("UPDATE llm_providers SET encrypted_api_key = 'other'");
     world.line("keys list").exits(0).says("which the hub's router never reads");
     world.line("keys remove openai -y").exits(0).says("encrypted_api_key too");

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::app::{HubWord, PlannedColumn, Processes, Rotated, RotationPlan, RotationState, Unproven, Verdict};
+use crate::app::{HubProcesses, HubWord, PlannedColumn, Rotated, RotationPlan, RotationState, Unproven, Verdict};
 use crate::domain::keys::rotation::Treatment;
 use crate::ui::{Page, Tone, View};
 
@@ -37,8 +37,8 @@ struct HubView {
     evidence: String,
 }
 
-impl From<Processes> for HubView {
-    fn from(Processes { live, unproven, failures }: Processes) -> Self {
+impl From<HubProcesses> for HubView {
+    fn from(HubProcesses { live, unproven, failures }: HubProcesses) -> Self {
         let (agree, of, verdict, evidence) = (live.agree, live.of, live.verdict, live.evidence);
         Self { agree, of, verdict, unproven, problems: failures, evidence }
     }
