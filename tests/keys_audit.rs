@@ -224,7 +224,46 @@ fn links_pipes_packed_and_closed_files_do_not_hold_the_search_up() {
     let done = world.audit("--scan tree --scan tree/a.txt").exits(1).says("old.log.gz is packed (gzip)");
     assert_eq!(places(&done), ["leak tree/linked:1"]);
     let document = done.json();
-    assert_eq!((&document["scanned"], document["unread"].as_array().unwrap().len()), (&json!(2), 1));
+    assert_eq!((&document["scanned"], &document["unread"]), (&json!(2), &Value::Null));
+    assert_eq!(document["packed"], json!(["tree/old.log.gz is packed (gzip) and cannot be searched"]));
+}
+
+#[test]
+fn an_archive_alone_does_not_change_the_answer() {
+    let world = World::good();
+    world.home.file("tree/old.zip", b"PK\x03\x04rest");
+    world.audit("--scan tree").exits(0).says("old.zip is packed (zip)");
+    world.home.line("keys audit --scan tree").exits(0).prints("0 files searched, 1 archive not looked into");
+}
+
+#[test]
+fn a_search_that_could_not_see_everything_is_partial_whatever_it_found() {
+    let world = World::good();
+    for turn in ["one", "two"] {
+        world.home.file("tree/origin/a.txt", format!("{turn}\n"));
+        world.git("tree/origin", &["init", "-q", "-b", "main"]);
+        world.git("tree/origin", &["add", "-A"]);
+        world.git("tree/origin", &["commit", "-q", "-m", turn]);
+    }
+    world.audit("--scan tree/origin").exits(0);
+    let origin = format!("file://{}", world.home.path().join("tree/origin").display());
+    world.git("tree", &["clone", "-q", "--depth", "1", &origin, "shallow"]);
+    let done = world.audit("--scan tree/shallow").exits(10).says("shallow clone");
+    let document = done.json();
+    assert_eq!((document["unread"].as_array().unwrap().len(), &document["findings"]), (1, &json!([])));
+    world.home.line("keys audit --scan tree/shallow").exits(10).prints("1 NOT");
+    // A leak is found all the same, and the list says what is missing.
+    world.home.file("tree/shallow/leak.env", format!("KEY={PROVIDER_KEY}\n"));
+    let done = world.audit("--scan tree/shallow").exits(10);
+    assert_eq!(places(&done), ["leak tree/shallow/leak.env:1"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_is_partial() {
+    let world = World::good();
+    // The memory of a process: its first byte is never mapped, whoever asks.
+    let done = world.audit("--scan /proc/self/mem").exits(10);
+    assert!(done.json()["unread"][0].as_str().unwrap().starts_with("/proc/self/mem cannot be read"), "{}", done.stdout);
 }
 
 #[test]

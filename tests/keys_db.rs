@@ -66,6 +66,13 @@ impl World {
             "INSERT INTO llm_providers (name, type, api_key_encrypted, priority) VALUES ('{name}', '{kind}', {token}, 10)"
         ));
     }
+
+    /// The same, where there are the needed columns only.
+    fn insert_plain(&self, name: &str, kind: &str, token: &str) {
+        self.sql(&format!(
+            "INSERT INTO llm_providers (name, type, api_key_encrypted) VALUES ('{name}', '{kind}', '{token}')"
+        ));
+    }
 }
 
 fn seal(key: &str, plain: &str, days_ago: u64) -> String {

@@ -46,8 +46,8 @@ pub use self::drift::Drifted;
 pub use self::emergency::{Emergency, EmergencyWish, Recreate, Resume, WithDatabase};
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::keys::{
-    Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, StoredKey, Switch, WayIn, is_in_clear,
-    provider_address,
+    Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, RowFault, StoredKey, Switch, WayIn,
+    is_in_clear, provider_address,
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
@@ -55,7 +55,7 @@ pub use self::rollout::{
     Drive, GateView, Happening, Known as Processes, Left, Mode, Prospect as RolloutProspect, Spectator, Standing,
     Steered, Take,
 };
-pub use self::rotate::{NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
+pub use self::rotate::{HubWord, NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
 pub use self::verify::VerifyWish;
@@ -71,6 +71,7 @@ pub use crate::store::database::{
 };
 pub use crate::store::database::{Effect, Origin as TestOrigin, Reuse, Seeded};
 pub use crate::store::database::{Examined, Rights, Seen};
+pub use crate::store::hub::keys::{Processes as HubProcesses, Unproven};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
 pub use crate::store::rollout::{Claim, Wish};

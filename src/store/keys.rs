@@ -44,6 +44,38 @@ impl KeySource {
     }
 }
 
+/// What keeps a row from being acted on: nothing names it for certain. It is shown all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowFault {
+    /// It has no name, or one that is no text.
+    NoName,
+    /// It has no id, or one that is no text.
+    NoId,
+}
+
+impl RowFault {
+    /// The end of a sentence that begins with the row.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NoName => "has no text as its name",
+            Self::NoId => "has no text as its id",
+        }
+    }
+}
+
+/// What stands for a name or an id that is no text.
+const NOTHING: &str = "(none)";
+
+/// The id and the name of a row, and what is wrong with them.
+pub fn named(id: Option<&str>, name: Option<&str>) -> (String, String, Option<RowFault>) {
+    let fault = match (id, name) {
+        (_, None) => Some(RowFault::NoName),
+        (None, Some(_)) => Some(RowFault::NoId),
+        (Some(_), Some(_)) => None,
+    };
+    (id.unwrap_or(NOTHING).to_owned(), name.unwrap_or(NOTHING).to_owned(), fault)
+}
+
 /// One provider's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredKey {
@@ -51,6 +83,8 @@ pub struct StoredKey {
     pub id: String,
     /// The name that the hub finds the row by, in lower case.
     pub name: String,
+    /// Why the row can only be shown.
+    pub fault: Option<RowFault>,
     /// The type word, such as `openai`; also types that the hub's router does not know.
     pub provider: String,
     /// Whether the hub may use it; null counts as off.
@@ -67,6 +101,23 @@ pub struct StoredKey {
     pub test_status: Option<String>,
     /// The endpoint of a custom provider: `base_url` of its config.
     pub base_url: Option<String>,
+}
+
+impl StoredKey {
+    /// See that the row can be acted on.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for a row that nothing names for certain.
+    pub fn require_sound(&self) -> Result<(), StoreError> {
+        let Some(fault) = self.fault else { return Ok(()) };
+        Err(StoreError::Refused(format!(
+            "a row of the type `{}` (name {}, id {}) {}, so that nothing names it for certain; nothing was written",
+            self.provider,
+            self.name,
+            self.id,
+            fault.words()
+        )))
+    }
 }
 
 /// A key to store.

@@ -1,5 +1,7 @@
 //! Databases that differ from llmhub's own schema, that interfere, and that somebody else writes to.
 
+use serde_json::{Value, json};
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -33,7 +35,7 @@ fn the_hubs_own_schema_takes_new_rows_which_its_router_cannot_make() {
     world.set("openai").exits(0).says("second column encrypted_api_key");
     let row = world.row("OpenAI");
     assert_eq!(opened(row["api_key_encrypted"].as_str().unwrap()).as_deref(), Some(PROVIDER_KEY));
-    assert_eq!((&row["api_base_url"], &row["encrypted_api_key"]), (&"".into(), &serde_json::Value::Null));
+    assert_eq!((&row["api_base_url"], &row["encrypted_api_key"]), (&"".into(), &Value::Null));
     world.sql("UPDATE llm_providers SET encrypted_api_key = 'other'");
     world.line("keys list").exits(0).says("which the hub's router never reads");
     world.line("keys remove openai -y").exits(0).says("encrypted_api_key too");
@@ -166,4 +168,43 @@ fn the_database_never_sees_a_key() {
     world.set("openai --name other").exits(0);
     let table = world.table().join("\n");
     assert!(!table.contains("CANARY"), "{table}");
+}
+
+#[test]
+fn a_row_without_a_name_or_a_text_as_its_id_is_shown_and_never_acted_on() {
+    let world = world(
+        "CREATE TABLE llm_providers (id text DEFAULT gen_random_uuid()::text, name text, type text, \
+         api_key_encrypted text, enabled boolean DEFAULT true)",
+    );
+    let token = |number: u8| seal(MASTER_KEY, &format!("{PROVIDER_KEY}{number}"), 1);
+    world.sql(&format!(
+        "INSERT INTO llm_providers VALUES (DEFAULT, NULL, 'groq', '{}'), (NULL, 'Numbered', 'mistral', '{}'), \
+         (NULL, 'Nothing', 'cohere', '{}')",
+        token(1),
+        token(2),
+        token(3)
+    ));
+    world.insert_plain("OpenAI", "openai", &token(4));
+    let before = world.table();
+    let done = world.line("keys list -o json").exits(0).says("of the type `groq` (name (none), id ");
+    let done = done
+        .says("has no text as its name")
+        .says("of the type `mistral` (name Numbered, id (none)) has no text as its id");
+    let mut names: Vec<Value> = done.json().as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
+    names.sort_by_key(Value::to_string);
+    assert_eq!(names, [json!("Nothing"), json!("Numbered"), json!("OpenAI"), Value::Null]);
+    assert!(done.json().as_array().unwrap().iter().all(|row| row["master_key"] == "current"));
+    world.line("keys list").exits(0).prints("(none)");
+    world.line("keys audit").exits(0);
+    for line in [
+        "keys remove Numbered -y",
+        "keys remove groq -y",
+        "keys disable Nothing",
+        "keys set mistral --name Numbered --from-env NEW_KEY --no-verify",
+        "keys test Numbered",
+    ] {
+        world.line(line).exits(7).says("nothing names it for certain; nothing was written");
+    }
+    assert_eq!(world.table(), before);
+    world.line("keys disable OpenAI").exits(0);
 }

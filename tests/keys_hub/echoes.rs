@@ -83,4 +83,12 @@ fn a_request_id_is_repeated_only_if_it_is_one() {
     assert!(desk.keys("list").exits(6).stdout.contains("request id "));
     desk.hub.fail(When::always(), Fault::TerminalEscapes);
     assert!(!desk.keys("list").exits(6).stdout.contains("request id "));
+    // Nor in the log, whichever route was asked.
+    let logged = desk.keys("list -vv").exits(6).stderr;
+    assert!(logged.contains("answered") && !logged.contains("request_id"), "{logged}");
+    let logged = desk.home.line(&format!("flags list -vv --hub {}", desk.hub.url())).done().stderr;
+    assert!(logged.contains("answered") && !logged.contains("request_id"), "{logged}");
+    desk.hub.repair_all();
+    let logged = desk.home.line(&format!("flags list -vv --hub {}", desk.hub.url())).exits(0).stderr;
+    assert!(logged.contains("request_id"), "{logged}");
 }

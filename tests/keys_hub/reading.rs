@@ -169,3 +169,24 @@ fn what_only_a_database_can_do_is_refused() {
         assert_eq!(desk.keys(line).exits(7).code(), "unsupported", "{line}");
     }
 }
+
+#[test]
+fn a_row_without_a_name_or_with_an_id_that_is_no_text_is_shown_and_never_acted_on() {
+    let desk = Desk::new();
+    let row = |id: Value, name: Value, kind: &str| {
+        json!({"id": id, "name": name, "provider_type": kind, "has_key": true, "key_source": "database",
+               "enabled": true, "key_preview": "sk-proj...ijkl", "config": {}})
+    };
+    let rows = [row(json!("i"), json!(null), "groq"), row(json!(7), json!("Numbered"), "mistral")];
+    let sound = row(json!("a59fab65-0e1f-4a2b-8c3d-4e5f60718293"), json!("OpenAI"), "openai");
+    let body = json!({"success": true, "total": 3, "providers": [rows[0], rows[1], sound]}).to_string().into_bytes();
+    let answer = Fault::Answer { status: 200, content_type: "application/json", body };
+    desk.hub.fail(When::always().method("GET").path(KEYS), answer);
+    let done = desk.keys("list").exits(0).says("has no text as its name").says("has no text as its id");
+    let names: Vec<Value> = done.json().as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
+    assert_eq!(names, [Value::Null, json!("Numbered"), json!("OpenAI")]);
+    for line in ["remove Numbered -y", "remove groq -y", "test Numbered"] {
+        desk.keys(line).exits(7).prints("nothing names it for certain");
+    }
+    assert_eq!(desk.hub.requests().iter().filter(|request| request.method != "GET").count(), 0);
+}

@@ -25,8 +25,10 @@ pub struct Audited {
     pub findings: Vec<Finding>,
     /// How many files, versions of files and commits were searched.
     pub scanned: u64,
-    /// What could not be searched and why, one sentence each.
+    /// What could not be searched although it may hold keys, and why, one sentence each.
     pub unread: Vec<String>,
+    /// Archives, which cannot be looked into, one sentence each.
+    pub packed: Vec<String>,
     /// What else the operator should know, one sentence each.
     pub notes: Vec<String>,
 }
@@ -61,7 +63,7 @@ impl App {
         let (seen, secrets) = self.open_rows(&keys, &ring);
         let unused = ring.unused(keys.iter().filter_map(|known| known.opened.as_ref()));
         let mut findings = judge(&seen, &unused, max_age);
-        let (mut scanned, mut unread) = (0, Vec::new());
+        let (mut scanned, mut unread, mut packed) = (0, Vec::new(), Vec::new());
         if !paths.is_empty() {
             let short = secrets.iter().filter(|secret| secret.text.len() < SHORTEST);
             notes.extend(short.map(|secret| {
@@ -77,7 +79,8 @@ impl App {
             // Minutes on a large tree: signals must be heard meanwhile.
             let searched = tokio::task::spawn_blocking(search).await;
             let (swept, owners) = searched.map_err(|_| Error::Bug("the search died".to_owned()))?;
-            (scanned, unread) = (swept.scanned, swept.unread);
+            (scanned, unread, packed) = (swept.scanned, swept.unread, swept.packed);
+            notes.extend(swept.notes);
             for found in swept.leaks {
                 if self.is_at_home(&found, &owners) {
                     let note = format!("{} is the hub's own env file, where the master key belongs", found.file);
@@ -88,7 +91,7 @@ impl App {
             }
         }
         sort(&mut findings);
-        Ok(Audited { keys, findings, scanned, unread, notes })
+        Ok(Audited { keys, findings, scanned, unread, packed, notes })
     }
 
     /// Whether it is the master key in the file from which the hub takes it.

@@ -14,5 +14,5 @@ pub use self::known::{Effective, Known};
 pub use self::ring::KeyRing;
 pub use self::test::{KeyTest, is_in_clear};
 pub use self::verify::{Endpoint, provider_address};
-pub use crate::store::keys::{KeyStore, Material, NewKey, StoredKey};
+pub use crate::store::keys::{KeyStore, Material, NewKey, RowFault, StoredKey};
 pub use crate::store::postgres::Switch;

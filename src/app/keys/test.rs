@@ -209,7 +209,7 @@ impl App {
             .iter()
             .zip(tests)
             .filter_map(|(row, test)| match (&row.material, test.status.ok()) {
-                (Material::Stored(token), Some(ok)) => Some(Tested { id: &row.id, token, ok }),
+                (Material::Stored(token), Some(ok)) if row.fault.is_none() => Some(Tested { id: &row.id, token, ok }),
                 _ => None,
             })
             .collect();

@@ -2,6 +2,7 @@
 //!
 //! A plan goes on where the journal says that the last run ended; [`steps`] does it.
 
+mod processes;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use self::processes::HubAccess;
+pub use self::processes::HubWord;
 pub use self::steps::Rotated;
 use super::App;
 use crate::domain::fernet::MasterKey;
@@ -30,6 +33,8 @@ pub struct RotationWish {
     pub wish: Wish,
     /// Whether columns that were not there when the list was confirmed are taken too.
     pub new_columns: NewColumns,
+    /// The sources that were named; the database alone leaves the hub unasked.
+    pub via: Vec<Source>,
 }
 
 /// What to do about columns that hold tokens and were never confirmed.
@@ -82,6 +87,7 @@ pub struct RotationPlan {
     env: Option<EnvVariable>,
     env_before: Option<&'static str>,
     rotations: Rotations,
+    hub: HubAccess,
 }
 
 /// How far it is now.
@@ -153,6 +159,11 @@ impl RotationPlan {
             Wish::Back => self.steps.is_empty(),
             Wish::Forward => self.phase == Phase::Fresh && self.due() == 0 && (self.old_key.is_none() || sealed),
         }
+    }
+
+    /// Whether this run asks the hub before it finishes.
+    pub fn asks_hub(&self) -> bool {
+        self.steps.contains(&Step::Ask) && matches!(self.hub, HubAccess::Ask(_))
     }
 
     /// The env file that is edited, if one is.
@@ -230,6 +241,7 @@ impl App {
             env,
             env_before,
             rotations,
+            hub: self.hub_access(&wish.via),
         })
     }
 

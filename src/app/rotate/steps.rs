@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::{RotationPlan, RotationState};
+use super::{HubWord, RotationPlan, RotationState};
 use crate::app::App;
 use crate::domain::fernet::MasterKey;
 use crate::domain::keys::rotation::{Renewal, Rotor, Step, Treatment, Wish};
@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::postgres::rotation::{Fingerprints, Outset, TokenPlace};
 
 /// What a run has done.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rotated {
     /// The journal's number.
     pub rotation: Option<i64>,
@@ -19,6 +19,8 @@ pub struct Rotated {
     pub state: RotationState,
     /// Rows that were written.
     pub rows: u64,
+    /// What the hub's processes showed; `None` where the run did not come so far.
+    pub hub: Option<HubWord>,
 }
 
 impl App {
@@ -39,10 +41,13 @@ impl App {
         }
         self.stage(Stage::Writing("db".to_owned()));
         let confirmed: Vec<String> = plan.columns.iter().map(|column| column.column.clone()).collect();
-        let mut done =
-            Rotated { rotation: plan.open.as_ref().map(|open| open.id), state: RotationState::Unchanged, rows: 0 };
+        let rotation = plan.open.as_ref().map(|open| open.id);
+        let mut done = Rotated { rotation, state: RotationState::Unchanged, rows: 0, hub: None };
         for step in plan.steps {
             done.state = self.rotation_step(plan, *step, &confirmed, reason, &mut done).await?;
+            if done.hub.as_ref().is_some_and(|word| !word.allows_finish()) {
+                break;
+            }
         }
         self.stage(Stage::Written);
         lock.release().await;
@@ -81,6 +86,10 @@ impl App {
             Step::Verify => {
                 let made = rotations.sweep(rotation, confirmed, &plan.places(Treatment::Rotate), &mut renew).await?;
                 done.rows += made.rows;
+                Ok(RotationState::Swapped)
+            }
+            Step::Ask => {
+                done.hub = Some(self.ask_processes(plan).await?);
                 Ok(RotationState::Swapped)
             }
             Step::Finish => {

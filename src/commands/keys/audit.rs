@@ -15,8 +15,9 @@ use crate::ui::{Page, Tone, View};
 
 /// Find keys that are lost, old, doubled, masked by the hub's environment, or written down in plain text
 ///
-/// Needs a database. Exit 1 means that there is a finding of level warning or error. Nothing is written, no key is shown, and no
-/// provider is asked: keys test does that.
+/// Needs a database. Exit 1 means that there is a finding of level warning or error; 10 that some of what was to be searched could
+/// not be: a file that cannot be read, a shallow clone, a history that git does not give to its end. Archives are listed, and do
+/// not change the exit status. Nothing is written, no key is shown, and no provider is asked: keys test does that.
 ///
 /// Example: llmhub keys audit --max-age 60 --scan .
 #[derive(Debug, Args)]
@@ -39,6 +40,9 @@ struct AuditView {
     /// What could not be searched; left out where all could.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unread: Vec<String>,
+    /// Archives, which nobody looked into; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    packed: Vec<String>,
 }
 
 impl View for AuditView {
@@ -48,7 +52,7 @@ impl View for AuditView {
         }
         let count = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
         let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
-        let tone = if errors > 0 {
+        let tone = if errors > 0 || !self.unread.is_empty() {
             Tone::Bad
         } else if warnings > 0 {
             Tone::Warn
@@ -56,12 +60,16 @@ impl View for AuditView {
             Tone::Good
         };
         let searched = match (self.scanned, self.unread.len()) {
-            (0, 0) => "nothing was searched for leaks".to_owned(),
+            (0, 0) if self.packed.is_empty() => "nothing was searched for leaks".to_owned(),
             (files, 0) => format!("{} searched", total(files, "file")),
             (files, unread) => format!("{} searched, {unread} NOT", total(files, "file")),
         };
+        let archives = match self.packed.len() {
+            0 => String::new(),
+            packed => format!(", {} not looked into", total(packed as u64, "archive")),
+        };
         let findings = format!(
-            "{}, {}, {} in {}; {searched}",
+            "{}, {}, {} in {}; {searched}{archives}",
             total(errors as u64, "error"),
             total(warnings as u64, "warning"),
             total(notes as u64, "note"),
@@ -106,13 +114,16 @@ impl Audit {
         let audited = app.audit_keys(&globals.via, self.max_age, &self.scan).await?;
         audited.notes.iter().for_each(|note| app.ui.note(note));
         audited.unread.iter().for_each(|unread| app.ui.warn(unread));
+        audited.packed.iter().for_each(|packed| app.ui.note(packed));
+        let partial = if audited.unread.is_empty() { Answer::Yes } else { Answer::Partial };
         let bad = audited.findings.iter().any(|finding| finding.severity >= Severity::Warning);
         app.show(&AuditView {
             keys: audited.keys.into_iter().map(KeyRow::from).collect(),
             findings: audited.findings,
             scanned: audited.scanned,
             unread: audited.unread,
+            packed: audited.packed,
         })?;
-        Ok(if bad { Answer::No } else { Answer::Yes })
+        Ok(if bad { Answer::No } else { Answer::Yes }.worse(partial))
     }
 }

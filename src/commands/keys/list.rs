@@ -3,7 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::app::{Answer, App, Effective, Known};
+use super::target::fault;
+use crate::app::{Answer, App, Effective, Known, RowFault};
 use crate::commands::Globals;
 use crate::domain::keys::ring::OpenedBy;
 use crate::error::Error;
@@ -18,7 +19,8 @@ pub struct List {}
 /// One provider; the members are pinned by DESIGN 2.
 #[derive(Debug, Serialize)]
 pub struct KeyRow {
-    name: String,
+    /// Null for a row that has no text as its name.
+    name: Option<String>,
     provider: String,
     enabled: bool,
     source: Option<Effective>,
@@ -32,7 +34,7 @@ pub struct KeyRow {
 impl From<Known> for KeyRow {
     fn from(known: Known) -> Self {
         Self {
-            name: known.row.name,
+            name: (known.row.fault != Some(RowFault::NoName)).then_some(known.row.name),
             provider: known.row.provider,
             enabled: known.row.enabled,
             source: known.effective,
@@ -86,7 +88,7 @@ impl KeyRow {
             (None, _) => dash(),
         };
         [
-            (Tone::Strong, self.name.clone()),
+            self.name.clone().map_or((Tone::Bad, "(none)".to_owned()), |name| (Tone::Strong, name)),
             (Tone::Plain, self.provider.clone()),
             on,
             source,
@@ -107,6 +109,9 @@ impl List {
         notes.iter().for_each(|note| app.ui.note(note));
         for name in ring.unused(known.iter().filter_map(|known| known.opened.as_ref())) {
             app.ui.note(&format!("the old master key {name} opens none of these rows"));
+        }
+        for fault in known.iter().filter_map(|known| fault(&known.row)) {
+            app.ui.warn(&format!("{fault}: it can be shown, and nothing else; put it right in the database"));
         }
         for known in known.iter().filter(|known| known.row.second.is_some()) {
             app.ui.warn(&format!(

@@ -7,6 +7,7 @@ mod list;
 mod providers;
 mod remove;
 mod rotate;
+mod rotate_view;
 mod set;
 mod switch;
 mod target;

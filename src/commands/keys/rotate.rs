@@ -1,21 +1,20 @@
 //! `keys rotate`: every stored key under a new master key, in steps that may each be killed and run again.
 
 use clap::Args;
-use serde::Serialize;
 
-use crate::app::{
-    Answer, App, NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish, StoreError,
-};
+use super::rotate_view::view;
+use crate::app::{Answer, App, HubWord, NewColumns, Rotated, RotationPlan, RotationState, RotationWish, StoreError};
 use crate::commands::{Globals, quote};
 use crate::domain::keys::rotation::{Phase, Treatment, Wish};
 use crate::error::Error;
-use crate::ui::{Page, Tone, View};
 
 /// Re-encrypt everything that the master key protects under a new one
 ///
 /// Every table is searched for tokens, and all of them change in one transaction that also writes a journal. Then the hub's env
 /// file gets the new key, or you are told what to put where. Recreate the hub and run the same command again: it verifies and
-/// finishes. Run it again after a crash too. --abort goes back, byte by byte. The old keys stay in BYOK_ENCRYPTION_KEY,
+/// finishes. Before that it reads the provider keys of every process of the hub, with an admin's session: while one cannot open
+/// them it does not finish (exit 10). Without a hub or a session, and with --via db, that is your word. Run it again after a crash
+/// too. --abort goes back, byte by byte. The old keys stay in BYOK_ENCRYPTION_KEY,
 /// BYOK_ENCRYPTION_KEYS_OLD or the profile's `master_keys` until it has finished.
 ///
 /// Example: llmhub keys rotate --new-key-env NEW_KEY --dry-run
@@ -32,75 +31,6 @@ pub struct Rotate {
     new_columns: bool,
 }
 
-/// `keys rotate`
-#[derive(Debug, Serialize)]
-struct RotateView {
-    state: RotationState,
-    rotation: Option<i64>,
-    old_key: Option<String>,
-    new_key: String,
-    rows: u64,
-    columns: Vec<PlannedColumn>,
-    json: Vec<Hit>,
-    env_file: Option<String>,
-    next: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    obstacle: Option<String>,
-}
-
-/// A place in JSON where tokens stand.
-#[derive(Debug, Serialize)]
-struct Hit {
-    column: String,
-    path: String,
-    rows: u64,
-}
-
-impl View for RotateView {
-    fn page(&self, page: &mut Page) {
-        let rows = self.columns.iter().map(|column| {
-            let (tone, word) = match column.treatment {
-                Treatment::Rotate => (Tone::Good, "rotate"),
-                Treatment::Blocked => (Tone::Bad, "no key opens some"),
-                Treatment::Untouched => (Tone::Warn, "left alone: no key opens it"),
-            };
-            let opened: Vec<String> = column.opened_by.iter().map(|(word, rows)| format!("{word} {rows}")).collect();
-            [
-                (Tone::Strong, column.column.clone()),
-                (Tone::Plain, column.rows.to_string()),
-                (Tone::Plain, opened.join(", ")),
-                (tone, word.to_owned()),
-            ]
-        });
-        page.table(&["column", "rows", "opened by", ""], rows);
-        for hit in &self.json {
-            page.toned_fact(
-                "inside JSON",
-                Tone::Warn,
-                format!("{} {}: {} rows, never touched", hit.column, hit.path, hit.rows),
-            );
-        }
-        let key = |key: &Option<String>| key.as_ref().map_or("the same".to_owned(), |key| format!("fp:{key}"));
-        page.fact("key", format!("{} → fp:{}", key(&self.old_key), self.new_key));
-        let (tone, state) = match self.state {
-            RotationState::Unchanged => (Tone::Good, "nothing to do".to_owned()),
-            RotationState::Planned => {
-                (Tone::Warn, format!("dry run: {} rows would change, nothing was written", self.rows))
-            }
-            RotationState::Swapped => (Tone::Warn, format!("{} rows changed; the hub has to be recreated", self.rows)),
-            RotationState::Finished => (Tone::Good, format!("finished; {} rows changed in this run", self.rows)),
-            RotationState::Aborted => (Tone::Good, format!("aborted; {} rows are as before", self.rows)),
-        };
-        page.toned_fact("state", tone, state);
-        if let Some(obstacle) = &self.obstacle {
-            page.toned_fact("in the way", Tone::Bad, obstacle);
-        }
-        for (at, next) in self.next.iter().enumerate() {
-            page.fact(if at == 0 { "next" } else { "then" }, next);
-        }
-    }
-}
-
 impl Rotate {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         app.announce();
@@ -108,6 +38,7 @@ impl Rotate {
             new_key_env: self.new_key_env.clone(),
             wish: if self.abort { Wish::Back } else { Wish::Forward },
             new_columns: if self.new_columns { NewColumns::Take } else { NewColumns::Stop },
+            via: globals.via.clone(),
         };
         app.database_only(&globals.via, "keys rotate")?;
         let plan = app.plan_rotation(&wish).await?;
@@ -117,7 +48,7 @@ impl Rotate {
         if globals.dry_run || idle {
             let answer = if obstacle.is_some() { Answer::No } else { Answer::Yes };
             let state = if idle { RotationState::Unchanged } else { RotationState::Planned };
-            let planned = Rotated { rotation: None, state, rows: plan.due() };
+            let planned = Rotated { rotation: None, state, rows: plan.due(), hub: None };
             app.show(&view(&plan, planned, Vec::new(), obstacle))?;
             return Ok(answer);
         }
@@ -128,7 +59,7 @@ impl Rotate {
         app.authorise(self.question(&plan), true, globals.reason.as_deref()).await?;
         let done = app.rotate(&plan, globals.reason.as_deref()).await.map_err(|error| self.told(error))?;
         let answer = if done.state == RotationState::Swapped { Answer::Partial } else { Answer::Yes };
-        let next = self.next(app, globals, &plan, done.state);
+        let next = self.next(app, globals, &plan, &done);
         app.show(&view(&plan, done, next, None))?;
         Ok(answer)
     }
@@ -173,6 +104,10 @@ impl Rotate {
                 format!("put {} rows of {columns} columns under the master key fp:{}?", plan.due(), plan.new_key)
             }
             Phase::Applied | Phase::Aborting => format!("go on with the rotation to fp:{}?", plan.new_key),
+            Phase::Swapped if plan.asks_hub() => format!(
+                "verify that every process of the hub has been recreated with fp:{}, and finish? Then there is no way back",
+                plan.new_key
+            ),
             Phase::Swapped => format!(
                 "has every process of the hub been recreated with fp:{}? Then it is verified and finished, and there is no way back",
                 plan.new_key
@@ -181,14 +116,14 @@ impl Rotate {
     }
 
     /// What to do now, in order.
-    fn next(&self, app: &App, globals: &Globals, plan: &RotationPlan, state: RotationState) -> Vec<String> {
+    fn next(&self, app: &App, globals: &Globals, plan: &RotationPlan, done: &Rotated) -> Vec<String> {
         let again = format!("llmhub keys rotate --new-key-env {}{}", quote(&self.new_key_env), globals.where_words());
         let recreate = match app.recreate_hook() {
             Some(words) => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
             None => "recreate the hub, every process; a plain restart of its containers keeps the old environment"
                 .to_owned(),
         };
-        match state {
+        match done.state {
             RotationState::Swapped => {
                 let mut next = Vec::new();
                 if plan.env_file().is_none() {
@@ -197,20 +132,27 @@ impl Rotate {
                         self.new_key_env
                     ));
                 }
-                next.extend([recreate, again.clone(), format!("or back: {again} --abort")]);
+                next.extend([recreate, again.clone()]);
+                if done.hub.is_some() {
+                    next.push(format!("or without asking the hub, on your word: {again} --via db"));
+                }
+                next.push(format!("or back: {again} --abort"));
                 next
             }
-            RotationState::Finished if plan.phase == Phase::Swapped => vec![
-                "that every process of the hub has the new key is your word, and was not looked at: llmhub keys list --via hub \
-                 shows what the hub cannot open"
-                    .to_owned(),
-                "then destroy the old master key; a backup of the database from before still needs it".to_owned(),
-                "take it out of BYOK_ENCRYPTION_KEYS_OLD and the profile".to_owned(),
-            ],
-            RotationState::Finished => vec![
-                "destroy the old master key; a backup of the database from before still needs it".to_owned(),
-                "take it out of BYOK_ENCRYPTION_KEYS_OLD and the profile".to_owned(),
-            ],
+            RotationState::Finished => {
+                let word = match &done.hub {
+                    Some(HubWord::Unasked(why)) => Some(format!(
+                        "that every process of the hub has the new key is your word, and was not looked at: {why}; \
+                         llmhub keys list --via hub shows what the hub cannot open"
+                    )),
+                    Some(HubWord::Asked(_)) | None => None,
+                };
+                let end = [
+                    "destroy the old master key; a backup of the database from before still needs it".to_owned(),
+                    "take it out of BYOK_ENCRYPTION_KEYS_OLD and the profile".to_owned(),
+                ];
+                word.into_iter().chain(end).collect()
+            }
             RotationState::Aborted if plan.phase == Phase::Swapped => {
                 let back = "put the old key into BYOK_ENCRYPTION_KEY of the hub's environment".to_owned();
                 let look = format!(
@@ -232,21 +174,5 @@ impl Rotate {
             ))),
             other => other,
         }
-    }
-}
-
-fn view(plan: &RotationPlan, done: Rotated, next: Vec<String>, obstacle: Option<String>) -> RotateView {
-    let json = plan.json.iter();
-    RotateView {
-        state: done.state,
-        rotation: done.rotation,
-        old_key: plan.old_key.clone(),
-        new_key: plan.new_key.clone(),
-        rows: done.rows,
-        columns: plan.columns.clone(),
-        json: json.map(|hit| Hit { column: hit.column.clone(), path: hit.path.clone(), rows: hit.rows }).collect(),
-        env_file: plan.env_file(),
-        next,
-        obstacle,
     }
 }

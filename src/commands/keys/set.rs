@@ -162,7 +162,6 @@ impl Set {
         let named: Vec<&StoredKey> = rows.iter().filter(|row| row.name.to_lowercase() == name.to_lowercase()).collect();
         let row = match named.as_slice() {
             [] => None,
-            [row] => Some(*row),
             [..] => find(rows, name)?,
         };
         let others: Vec<String> =

@@ -24,16 +24,25 @@ pub fn refuse_keys<'a>(app: &App, words: impl IntoIterator<Item = &'a str>) -> R
     })
 }
 
+/// What is wrong with a row that can only be shown, as the beginning of a sentence.
+pub fn fault(row: &StoredKey) -> Option<String> {
+    let fault = row.fault?;
+    Some(format!("a row of the type `{}` (name {}, id {}) {}", row.provider, row.name, row.id, fault.words()))
+}
+
 /// The row that a word means, if there is one.
 ///
 /// # Errors
-/// [`Error::Usage`] where several rows are meant.
+/// [`Error::Usage`] where several rows are meant; [`Error::Store`] for a row that can only be shown.
 pub fn find<'a>(rows: &'a [StoredKey], word: &str) -> Result<Option<&'a StoredKey>, Error> {
     let lower = word.to_lowercase();
     let named: Vec<&StoredKey> = rows.iter().filter(|row| row.name.to_lowercase() == lower).collect();
     let typed: Vec<&StoredKey> = rows.iter().filter(|row| row.provider.to_lowercase() == lower).collect();
     match (named.as_slice(), typed.as_slice()) {
-        ([one], _) | ([], [one]) => Ok(Some(one)),
+        ([one], _) | ([], [one]) => {
+            one.require_sound()?;
+            Ok(Some(one))
+        }
         ([], []) => Ok(None),
         ([], several) | (several, _) => {
             let names: Vec<String> = several.iter().map(|row| format!("`{}` ({})", row.name, row.id)).collect();

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::entry::Entry;
-use super::target::{one, refuse_keys, settable, unknown};
+use super::target::{fault, one, refuse_keys, settable, unknown};
 use super::write::Place;
 use crate::app::{Answer, App, Endpoint, KeyTest, Material, Source, StoreError, StoredKey, WayIn};
 use crate::commands::Globals;
@@ -154,6 +154,8 @@ async fn stored(
     }
     if names.is_empty() {
         chosen = rows.into_iter().filter(|row| row.material != Material::Empty && (all || row.enabled)).collect();
+        chosen.iter().filter_map(fault).for_each(|fault| app.ui.warn(&format!("{fault}; it is not tested")));
+        chosen.retain(|row| row.fault.is_none());
     }
     if store.source() == Source::Hub {
         if base_url.is_some() || globals.dry_run {

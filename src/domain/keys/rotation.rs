@@ -194,6 +194,8 @@ pub enum Step {
     Swap,
     /// What the hub wrote with the old key meanwhile comes under the new one.
     Verify,
+    /// Every process of the hub shows that it opens the keys, as far as it can be asked.
+    Ask,
     /// The old tokens are forgotten.
     Finish,
     /// All rows are as before, in one transaction.
@@ -218,10 +220,12 @@ pub fn steps(phase: Phase, wish: Wish, window: Window) -> Option<&'static [Step]
     Some(match (wish, phase, window) {
         // The hub must be recreated before anything can be verified: the next run goes on.
         (Wish::Forward, Phase::Fresh, Window::Recreate) => &[Step::Apply, Step::Swap],
-        (Wish::Forward, Phase::Fresh, Window::None) => &[Step::Apply, Step::Swap, Step::Verify, Step::Finish],
+        (Wish::Forward, Phase::Fresh, Window::None) => {
+            &[Step::Apply, Step::Swap, Step::Verify, Step::Ask, Step::Finish]
+        }
         (Wish::Forward, Phase::Applied, Window::Recreate) => &[Step::Swap],
-        (Wish::Forward, Phase::Applied, Window::None) => &[Step::Swap, Step::Verify, Step::Finish],
-        (Wish::Forward, Phase::Swapped, _) => &[Step::Verify, Step::Finish],
+        (Wish::Forward, Phase::Applied, Window::None) => &[Step::Swap, Step::Verify, Step::Ask, Step::Finish],
+        (Wish::Forward, Phase::Swapped, _) => &[Step::Verify, Step::Ask, Step::Finish],
         (Wish::Forward, Phase::Aborting, _) => return None,
         (Wish::Back, Phase::Fresh, _) => &[],
         (Wish::Back, Phase::Applied | Phase::Swapped, _) => &[Step::Restore, Step::SwapBack, Step::Close],

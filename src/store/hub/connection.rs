@@ -96,7 +96,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The decoded body.
     pub body: Vec<u8>,
-    /// `x-request-id`, for error messages.
+    /// `x-request-id` as it came: to compare, never to show. [`Answer::shown_id`] is for people.
     pub request_id: Option<String>,
     /// A cache says how old its answer is.
     pub aged: bool,
@@ -195,7 +195,7 @@ impl Connection {
         let same_connection = self.local.is_none() || self.local == local;
         self.local = local;
         let mut answer = Answer::head(response.status(), response.headers(), same_connection);
-        tracing::debug!(%verb, path, status = answer.status.as_u16(), request_id = answer.request_id, ?local, "answered");
+        tracing::debug!(%verb, path, status = answer.status.as_u16(), request_id = answer.shown_id(), ?local, "answered");
         answer.body = read_body(response).await.map_err(CallError::Lost)?;
         Ok(answer)
     }
@@ -262,8 +262,47 @@ impl Answer {
         body.get("detail")?.as_str().map(str::to_owned)
     }
 
+    /// The request id, in the form that the hub's middleware makes. Anything else may be a key that a hub sends back.
+    fn shown_id(&self) -> Option<&str> {
+        let is_uuid = |id: &&str| {
+            id.len() == 36 && id.chars().all(|c| c == '-' || c.is_ascii_digit() || ('a'..='f').contains(&c))
+        };
+        self.request_id.as_deref().filter(is_uuid)
+    }
+
     /// The request id in brackets, for the end of an error message; empty when there is none.
     pub fn reference(&self) -> String {
-        self.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default()
+        self.shown_id().map(|id| format!(" (request id {id})")).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_repeated_only_in_the_form_that_the_hub_makes() {
+        #[track_caller]
+        fn case(id: Option<&str>, expected: &str) {
+            let answer = Answer {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                body: Vec::new(),
+                request_id: id.map(str::to_owned),
+                aged: false,
+                plain_text: false,
+                location: None,
+                date: None,
+                csrf: None,
+                session: None,
+                same_connection: true,
+            };
+            assert_eq!(answer.reference(), expected);
+        }
+        let id = "a59fab65-0e1f-4a2b-8c3d-4e5f60718293";
+        case(Some(id), &format!(" (request id {id})"));
+        case(None, "");
+        case(Some("sk-proj-0123456789abcdef"), "");
+        case(Some("sk-proj-0123456789abcdefghijklmnopqr"), "");
+        case(Some(&id.to_uppercase()), "");
     }
 }

@@ -18,7 +18,7 @@ const PIECE: usize = 256 * 1024;
 /// How many places are kept; a place more adds nothing to what is to be done.
 const MOST_PLACES: usize = 1_000;
 
-/// How many things that could not be looked at are named.
+/// How many things that could not be looked at are named, and how many archives.
 const MOST_UNREAD: usize = 50;
 
 /// Beginnings of files whose content cannot be searched, and what they are.
@@ -49,8 +49,12 @@ pub struct Swept {
     pub leaks: Vec<Leak>,
     /// How many files, versions of files and commits were looked at.
     pub scanned: u64,
-    /// What could not be looked at and why, one sentence each.
+    /// What could not be looked at although it may hold keys, and why, one sentence each.
     pub unread: Vec<String>,
+    /// Archives, which cannot be looked into, one sentence each.
+    pub packed: Vec<String>,
+    /// What else is not in the lists, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// A search under way.
@@ -61,23 +65,28 @@ struct Sweep<'a> {
     seen: HashSet<(u64, u64)>,
     more_places: u64,
     more_unread: u64,
+    more_packed: u64,
 }
 
 /// Search these files and folders, and the history of each repository among them. Paths are shown relative to `base`.
 pub fn sweep(paths: &[PathBuf], base: &Path, searcher: &Searcher) -> Swept {
-    let mut sweep = Sweep { searcher, swept: Swept::default(), seen: HashSet::new(), more_places: 0, more_unread: 0 };
+    let (swept, seen) = (Swept::default(), HashSet::new());
+    let mut sweep = Sweep { searcher, swept, seen, more_places: 0, more_unread: 0, more_packed: 0 };
     for path in paths {
         let repositories = sweep.files(path, base);
         for repository in repositories {
             sweep.history(&repository, base);
         }
     }
-    let Sweep { mut swept, more_places, more_unread, .. } = sweep;
+    let Sweep { mut swept, more_places, more_unread, more_packed, .. } = sweep;
     if more_unread > 0 {
         swept.unread.push(format!("{more_unread} more could not be looked at"));
     }
+    if more_packed > 0 {
+        swept.packed.push(format!("{more_packed} more are packed"));
+    }
     if more_places > 0 {
-        swept.unread.push(format!("{more_places} more places are not listed"));
+        swept.notes.push(format!("{more_places} more places are not listed"));
     }
     swept
 }
@@ -89,7 +98,7 @@ impl Sweep<'_> {
         let mut filled = read(bytes, &mut piece)?;
         let first = piece.get(..filled).unwrap_or_default();
         if let Some((_, kind)) = PACKED.iter().find(|(opening, _)| first.starts_with(opening)) {
-            self.unread(format!("{file} is packed ({kind}) and cannot be searched"));
+            self.packed(format!("{file} is packed ({kind}) and cannot be searched"));
             return Ok(());
         }
         let content = if first.iter().take(8_192).any(|byte| *byte == 0) { Content::Binary } else { Content::Text };
@@ -125,6 +134,14 @@ impl Sweep<'_> {
             self.swept.unread.push(why);
         } else {
             self.more_unread += 1;
+        }
+    }
+
+    fn packed(&mut self, what: String) {
+        if self.swept.packed.len() < MOST_UNREAD {
+            self.swept.packed.push(what);
+        } else {
+            self.more_packed += 1;
         }
     }
 

@@ -71,6 +71,14 @@ impl Hub {
         env.remove(name);
     }
 
+    /// Have one worker keep a variable of before until it is restarted.
+    ///
+    /// # Panics
+    /// When there is no such worker.
+    pub fn keep_env(&self, worker: usize, name: &str, value: &str) {
+        lock(&self.worker(worker).kept).insert(name.to_owned(), value.to_owned());
+    }
+
     /// Let a minute pass for the limit of tests.
     pub fn forget_tests(&self) {
         self.state.workers.iter().for_each(|worker| lock(&worker.tests).forget());

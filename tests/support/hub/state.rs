@@ -53,6 +53,8 @@ pub struct Worker {
     limiter: Mutex<Limiter>,
     /// Tests of provider keys.
     pub tests: Mutex<TestLimiter>,
+    /// Variables that only a restart takes from the environment of all.
+    pub kept: Mutex<Env>,
     /// Counts its starts; its connections end when this changes.
     pub starts: watch::Sender<u64>,
 }
@@ -156,6 +158,7 @@ impl State {
                 flags: Mutex::new(flags.clone()),
                 limiter: Mutex::default(),
                 tests: Mutex::default(),
+                kept: Mutex::default(),
                 starts: watch::Sender::new(1),
             })
             .collect();
@@ -182,6 +185,7 @@ impl State {
         *lock(&worker.flags) = flags;
         *lock(&worker.limiter) = Limiter::default();
         lock(&worker.tests).forget();
+        lock(&worker.kept).clear();
         worker.starts.send_modify(|starts| *starts += 1);
         Ok(())
     }
@@ -244,9 +248,11 @@ impl State {
                     | Endpoint::SaveKey
                     | Endpoint::TestKey
                     | Endpoint::DeleteKey => {
+                        let mut env = lock(&self.env).clone();
+                        env.extend(lock(&worker.kept).clone());
                         let surroundings = Surroundings {
                             sessions: &lock(&self.sessions),
-                            env: &lock(&self.env),
+                            env: &env,
                             providers: &mut lock(&self.providers),
                             tests: &mut lock(&worker.tests),
                             now: self.now(),

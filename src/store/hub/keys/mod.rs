@@ -4,6 +4,7 @@
 //! key back. All processes of a hub share one database, so one address is asked; the next only if nothing could be sent.
 
 mod live_test;
+mod processes;
 mod refusal;
 mod save;
 mod wire;
@@ -16,7 +17,8 @@ use reqwest::Method;
 use secrecy::SecretString;
 
 pub use self::live_test::Tested;
-use self::refusal::{reference, refusal};
+pub use self::processes::{Expected, Processes, Unproven};
+use self::refusal::refusal;
 use self::wire::Listed;
 use super::connection::{Answer, CallError, Connection, Transport, WriteAuth, address};
 use crate::config::HubUrl;
@@ -130,10 +132,10 @@ impl HubKeys {
         if answer.aged {
             return Err(StoreError::Invalid(format!(
                 "a cache answered instead of {address}, so what it holds now is not known{}",
-                reference(&answer)
+                answer.reference()
             )));
         }
-        wire::rows(&answer.body).map_err(|why| StoreError::Invalid(format!("{address}: {why}{}", reference(&answer))))
+        rows_of(&address, &answer)
     }
 
     /// The row of that name, found as the hub finds it: in lower case.
@@ -144,6 +146,7 @@ impl HubKeys {
 
     /// The row, if it is still what was seen.
     async fn unchanged(&self, seen: &StoredKey) -> Result<Listed, StoreError> {
+        seen.require_sound()?;
         let now = self.find(&seen.name).await?.ok_or_else(|| {
             StoreError::Conflict(format!("the row `{}` was removed meanwhile; nothing was written", seen.name))
         })?;
@@ -156,6 +159,11 @@ impl HubKeys {
         }
         Ok(now)
     }
+}
+
+/// The rows of an answer with status 200.
+fn rows_of(address: &str, answer: &Answer) -> Result<Vec<Listed>, StoreError> {
+    wire::rows(&answer.body).map_err(|why| StoreError::Invalid(format!("{address}: {why}{}", answer.reference())))
 }
 
 fn cleared(row: &StoredKey) -> bool {
@@ -193,7 +201,7 @@ impl KeyStore for HubKeys {
                     return Err(refusal(&address, &answer));
                 }
                 status @ (200..=299 | 500..=599) => (
-                    format!("{address} answered {status}{}", reference(&answer)),
+                    format!("{address} answered {status}{}", answer.reference()),
                     refusal::says(&answer, "Failed to delete provider key"),
                 ),
                 _ => return Err(refusal(&address, &answer)),

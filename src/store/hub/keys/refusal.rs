@@ -1,17 +1,9 @@
 //! What an answer other than 200 means on the provider-key routes (CONTRACT 4, 5), in words of our own.
 //!
-//! No text of the answer is repeated, neither body nor header: a hub was seen to send the key back. A request id is given only
-//! in the form that the hub's middleware makes.
+//! No text of the answer is repeated, neither body nor header: a hub was seen to send the key back.
 
 use super::super::connection::Answer;
 use crate::store::StoreError;
-
-/// The request id in brackets, if it is one.
-pub fn reference(answer: &Answer) -> String {
-    let is_uuid =
-        |id: &&String| id.len() == 36 && id.chars().all(|c| c == '-' || c.is_ascii_digit() || ('a'..='f').contains(&c));
-    answer.request_id.as_ref().filter(is_uuid).map(|id| format!(" (request id {id})")).unwrap_or_default()
-}
 
 /// Whether the answer's `detail` is exactly this.
 pub fn says(answer: &Answer, detail: &str) -> bool {
@@ -20,7 +12,7 @@ pub fn says(answer: &Answer, detail: &str) -> bool {
 
 /// The error of an answer by which nothing was stored, or the refusal of a read.
 pub fn refusal(address: &str, answer: &Answer) -> StoreError {
-    let reference = reference(answer);
+    let reference = answer.reference();
     let status = answer.status.as_u16();
     match status {
         401 if says(answer, "User not found in session") => StoreError::Credentials(format!(
@@ -59,36 +51,5 @@ pub fn refusal(address: &str, answer: &Answer) -> StoreError {
         }
         500..=599 => StoreError::Unreachable(format!("{address} fails with status {status}{reference}")),
         _ => StoreError::Invalid(format!("{address} answers with status {status}{reference}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_id_is_repeated_only_in_the_form_that_the_hub_makes() {
-        #[track_caller]
-        fn case(id: Option<&str>, expected: &str) {
-            let answer = Answer {
-                status: reqwest::StatusCode::INTERNAL_SERVER_ERROR,
-                body: Vec::new(),
-                request_id: id.map(str::to_owned),
-                aged: false,
-                plain_text: false,
-                location: None,
-                date: None,
-                csrf: None,
-                session: None,
-                same_connection: true,
-            };
-            assert_eq!(reference(&answer), expected);
-        }
-        let id = "a59fab65-0e1f-4a2b-8c3d-4e5f60718293";
-        case(Some(id), &format!(" (request id {id})"));
-        case(None, "");
-        case(Some("sk-proj-0123456789abcdef"), "");
-        case(Some("sk-proj-0123456789abcdefghijklmnopqr"), "");
-        case(Some(&id.to_uppercase()), "");
     }
 }

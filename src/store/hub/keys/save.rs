@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::refusal::{reference, refusal};
+use super::refusal::refusal;
 use super::wire::{self, Listed, LiveTest};
 use super::{HubKeys, KEYS, Reply, Silence};
 use crate::store::StoreError;
@@ -116,13 +116,13 @@ async fn send(hub: &HubKeys, new: &NewKey<'_>, config: Option<Map<String, Value>
 
 fn judge(address: &str, answer: &Answer) -> Result<Sent, StoreError> {
     let status = answer.status.as_u16();
-    let said = || format!("{address} answered {status}{}", reference(answer));
+    let said = || format!("{address} answered {status}{}", answer.reference());
     match status {
         200 => {
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             Ok(match body.get("success").and_then(Value::as_bool) {
                 Some(true) => Sent::Stored(LiveTest::read(body.get("test_result").unwrap_or(&Value::Null))),
-                _ => Sent::Open(format!("{address} answered something unexpected{}", reference(answer))),
+                _ => Sent::Open(format!("{address} answered something unexpected{}", answer.reference())),
             })
         }
         500 if super::refusal::says(answer, "Failed to save provider key") => Ok(Sent::Failed(said())),

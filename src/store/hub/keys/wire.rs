@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::domain::keys::provider::{KeyStatus, ProviderType};
-use crate::store::keys::{KeySource, Material, StoredKey};
+use crate::store::keys::{KeySource, Material, StoredKey, named};
 
 /// The preview of a key that the hub cannot open, and of one of at most 20 characters.
 pub const HIDDEN: &str = "***";
@@ -118,7 +118,7 @@ pub fn rows(body: &[u8]) -> Result<Vec<Listed>, String> {
         serde_json::from_slice(body).map_err(|_| unexpected("the list of provider keys is not a JSON object"))?;
     let rows = body.get("providers").and_then(Value::as_array);
     let rows = rows.ok_or_else(|| unexpected("there is no list of `providers`"))?;
-    rows.iter().map(|row| listed(row).ok_or_else(|| unexpected("a row has no id, name or type"))).collect()
+    rows.iter().map(|row| listed(row).ok_or_else(|| unexpected("a row has neither id nor name, or no type"))).collect()
 }
 
 fn listed(row: &Value) -> Option<Listed> {
@@ -141,9 +141,15 @@ fn listed(row: &Value) -> Option<Listed> {
         None => Material::Empty,
     };
     let moment = text("last_tested");
+    let (id, name) = (text("id"), text("name"));
+    let (id, name, fault) = match (&id, &name) {
+        (None, None) => return None,
+        (id, name) => named(id.as_deref(), name.as_deref()),
+    };
     let key = StoredKey {
-        id: text("id")?,
-        name: text("name")?,
+        id,
+        name,
+        fault,
         provider: text("provider_type")?,
         enabled: row.get("enabled").and_then(Value::as_bool).unwrap_or(false),
         material,
@@ -157,7 +163,7 @@ fn listed(row: &Value) -> Option<Listed> {
 }
 
 /// A preview of the two forms that the hub makes; anything else may be the key itself, and reads as the one that says nothing.
-fn checked(preview: String) -> String {
+pub fn checked(preview: String) -> String {
     let shortened =
         preview.chars().count() == 14 && preview.chars().skip(7).take(3).all(|c| c == '.') && !preview.contains(' ');
     if shortened { preview } else { HIDDEN.to_owned() }
@@ -178,6 +184,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::keys::RowFault;
 
     #[track_caller]
     fn one(row: Value) -> Listed {
@@ -228,6 +235,18 @@ mod tests {
             let row = one(row).row;
             assert_eq!((row.source, row.material == Material::Empty), (source, empty), "{word}");
         }
+    }
+
+    #[test]
+    fn a_row_without_a_name_or_with_an_id_that_is_no_text_does_not_hide_the_others() {
+        #[track_caller]
+        fn case(row: Value, id: &str, name: &str, fault: Option<RowFault>) {
+            let row = one(row).row;
+            assert_eq!((row.id.as_str(), row.name.as_str(), row.fault), (id, name, fault));
+        }
+        case(json!({"id": "i", "name": "n", "provider_type": "x"}), "i", "n", None);
+        case(json!({"id": "i", "name": null, "provider_type": "x"}), "i", "(none)", Some(RowFault::NoName));
+        case(json!({"id": 7, "name": "n", "provider_type": "x"}), "(none)", "n", Some(RowFault::NoId));
     }
 
     #[test]

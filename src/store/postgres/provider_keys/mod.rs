@@ -67,7 +67,7 @@ impl PostgresKeys {
         }
         let what = format!("the switch of `{}`", seen.name);
         let after = self.write(Some(seen), &seen.name, &Change::Enabled(wanted), &what).await?;
-        Ok(Switched { after: after.stored()?, changed: true })
+        Ok(Switched { after: after.stored(), changed: true })
     }
 
     fn seal(&self, new: &NewKey<'_>) -> Result<String, StoreError> {
@@ -102,7 +102,7 @@ impl KeyStore for PostgresKeys {
         Columns::of(&mut session).await?;
         let rows = row::all(&mut session).await?;
         session.abandon().await;
-        rows.iter().map(Row::stored).collect()
+        Ok(rows.iter().map(Row::stored).collect())
     }
 
     async fn save(&self, new: &NewKey<'_>) -> Result<SavedKey, StoreError> {
@@ -123,7 +123,7 @@ impl KeyStore for PostgresKeys {
                 "this table has a second column encrypted_api_key, which {kind}; the hub's router reads api_key_encrypted"
             ));
         }
-        Ok(SavedKey { after: row.stored()?, notes })
+        Ok(SavedKey { after: row.stored(), notes })
     }
 
     async fn clear(&self, seen: &StoredKey) -> Result<StoredKey, StoreError> {
@@ -131,6 +131,6 @@ impl KeyStore for PostgresKeys {
             return Ok(seen.clone());
         }
         let what = format!("the removal of the key of `{}`", seen.name);
-        self.write(Some(seen), &seen.name, &Change::Clear, &what).await?.stored()
+        Ok(self.write(Some(seen), &seen.name, &Change::Clear, &what).await?.stored())
     }
 }

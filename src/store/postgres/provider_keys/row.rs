@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 
 use crate::store::StoreError;
-use crate::store::keys::{KeySource, Material, StoredKey};
+use crate::store::keys::{KeySource, Material, StoredKey, named as identity};
 
 use super::super::pace::Transaction;
 use super::super::session::Session;
@@ -93,18 +93,13 @@ impl Row {
     }
 
     /// What is told of the row.
-    ///
-    /// # Errors
-    /// [`StoreError::Invalid`] for a row without id or name.
-    pub(super) fn stored(&self) -> Result<StoredKey, StoreError> {
-        let need = |column: &str| {
-            let text = self.text(column).map(str::to_owned);
-            text.ok_or_else(|| StoreError::Invalid(format!("a row of llm_providers has no text as its {column}")))
-        };
+    pub(super) fn stored(&self) -> StoredKey {
+        let (id, name, fault) = identity(self.text("id"), self.text("name"));
         let material = self.token().map_or(Material::Empty, |token| Material::Stored(token.to_owned()));
-        Ok(StoredKey {
-            id: need("id")?,
-            name: need("name")?,
+        StoredKey {
+            id,
+            name,
+            fault,
             provider: self.text("type").unwrap_or_default().to_owned(),
             enabled: self.json.get("enabled").and_then(Value::as_bool).unwrap_or(false),
             source: (material != Material::Empty).then_some(KeySource::Database),
@@ -113,7 +108,7 @@ impl Row {
             last_tested: self.text("api_key_last_tested").map(|moment| naive(moment).to_owned()),
             test_status: self.text("api_key_test_status").map(str::to_owned),
             base_url: base_url(self.json.get("config")),
-        })
+        }
     }
 }
 

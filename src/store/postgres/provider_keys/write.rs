@@ -68,6 +68,7 @@ impl PostgresKeys {
         change: &Change<'_>,
         what: &str,
     ) -> Result<Row, StoreError> {
+        seen.map_or(Ok(()), StoredKey::require_sound)?;
         let mut session = Session::open(&self.target).await?;
         let transaction = session.begin_write(Pace::Quick).await?;
         let columns = Columns::of(&mut session).await?;
@@ -159,7 +160,7 @@ async fn compared(session: &mut Session, seen: &StoredKey) -> Result<Row, StoreE
         Material::Stored(token) => Some(token.as_str()),
         Material::Hidden { .. } | Material::Empty => None,
     };
-    if current.token() != stored || current.stored()?.enabled != seen.enabled {
+    if current.token() != stored || current.stored().enabled != seen.enabled {
         return Err(StoreError::Conflict(format!(
             "somebody else changed `{name}` since it was read; nothing was written, look and run it again"
         )));
