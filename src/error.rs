@@ -265,8 +265,9 @@ impl Error {
             ) => "not_confirmed",
             Self::Store(error) => store_code(error),
             Self::Input { .. } => "input",
-            Self::TimedOut(Stage::NothingWritten | Stage::Written | Stage::Stopped(_)) => "timed_out",
-            Self::TimedOut(Stage::Writing(_)) => "outcome_unknown",
+            Self::TimedOut(Stage::NothingWritten | Stage::Written) => "timed_out",
+            // What stands when it ended in between is for the message to say: 6 would say that nothing does.
+            Self::TimedOut(Stage::Writing(_) | Stage::Stopped(_)) => "outcome_unknown",
             Self::Interrupted(_) => "interrupted",
             Self::Terminated(_) => "terminated",
             Self::Output(..) => "output",
@@ -335,6 +336,7 @@ fn store_code(error: &StoreError) -> &'static str {
     match error {
         StoreError::NotFound { .. } => "flag_not_found",
         StoreError::Conflict(_) | StoreError::Moved { .. } => "conflict",
+        StoreError::Fenced(_) => "fenced",
         StoreError::Credentials(_) => "credentials",
         StoreError::Denied(_) => "denied",
         StoreError::Unsupported { .. } => "unsupported",
@@ -356,6 +358,7 @@ fn store_hint(error: &StoreError) -> String {
         StoreError::NotFound { .. } => "llmhub flags list",
         StoreError::Moved { .. } => "look, then run it again: llmhub flags diff",
         StoreError::Conflict(_) => "look what is there, then run it again",
+        StoreError::Fenced(_) => "look who acts on it now: llmhub rollout status NAME",
         StoreError::Credentials(_) => "check what it names, login, file or master key: llmhub profile show",
         StoreError::Denied(_) => "use a role that may do this: llmhub profile show",
         StoreError::Unsupported { hint, .. } => hint.as_str(),

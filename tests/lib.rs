@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the harness reads the environment that the runs are kept from")]
 
 mod architecture;
+mod assess;
 mod contract;
 mod db_adopt;
 mod db_adopt_ledger;
@@ -21,6 +22,7 @@ mod db_seed;
 mod db_setup_test;
 mod db_verify;
 mod docs;
+mod emergency;
 mod env_file;
 mod exit_codes;
 mod fernet_python;
@@ -34,9 +36,14 @@ mod keys_db;
 mod keys_hub;
 mod keys_rotate;
 mod keys_test;
+mod metrics_logs;
+mod metrics_prometheus;
+mod metrics_sql;
 mod output;
 mod postgres_apply;
 mod postgres_store;
 mod profile;
 mod prompts;
+mod rollout_plan;
+mod rollout_run;
 mod support;

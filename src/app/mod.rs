@@ -1,21 +1,27 @@
 //! What a command works with: the profile, the conversation, the clock, and the stores, opened when a command calls for one.
 //!
-//! Also [`Answer`], the way a command ends when it is not an error, and its exit status.
+//! Also [`Answer`], the way a command ends when it is not an error.
 
 mod adopt;
+mod answer;
+mod assess;
 mod backup;
 mod cohorts;
 mod drift;
+mod emergency;
 mod foreign_ledger;
 mod kept_proof;
 mod keys;
 mod lint;
+mod metric_sources;
 mod migrate;
 mod migrations;
 mod names;
+mod plan_file;
 mod progress;
 mod restart;
 mod rollback;
+mod rollout;
 mod rotate;
 mod sandbox;
 mod seeds;
@@ -32,9 +38,12 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 pub use self::adopt::Trial;
+pub use self::answer::{Answer, EXIT_CODES};
+pub use self::assess::AssessWish;
 pub use self::backup::{BackupWish, RestoreWish};
 pub use self::cohorts::Preview;
 pub use self::drift::Drifted;
+pub use self::emergency::{Emergency, EmergencyWish, Recreate, Resume, WithDatabase};
 pub use self::foreign_ledger::{LedgerWish, LiveSchema};
 pub use self::keys::{
     Effective, Endpoint, KeyRing, KeyStore, KeyTest, Known, Material, NewKey, RowFault, StoredKey, Switch, WayIn,
@@ -42,6 +51,10 @@ pub use self::keys::{
 };
 pub use self::migrate::Tuning;
 pub use self::rollback::{Proof, Prospect, RollbackWish};
+pub use self::rollout::{
+    Drive, GateView, Happening, Known as Processes, Left, Mode, Prospect as RolloutProspect, Spectator, Standing,
+    Steered, Take,
+};
 pub use self::rotate::{HubWord, NewColumns, PlannedColumn, Rotated, RotationPlan, RotationState, RotationWish};
 pub use self::signals::Heard;
 pub use self::test_database::{TestDatabase, TestIntent, TestRequest};
@@ -61,59 +74,11 @@ pub use crate::store::database::{Examined, Rights, Seen};
 pub use crate::store::hub::keys::{Processes as HubProcesses, Unproven};
 pub use crate::store::hub::{HubAnswer, HubFacts};
 pub use crate::store::postgres::{DatabaseFacts, Identity};
+pub use crate::store::rollout::{Claim, Wish};
 pub use crate::store::{
     Depth, Edit, FlagEvent, FlagStore, Live, Note, Saved, Source, Stance, Stopper, StoreError, Survey, Verdict, pick,
 };
 use crate::ui::{Refusal, Ui, View};
-
-/// How a command ended that showed its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Done, or yes.
-    Yes,
-    /// It worked, and the answer is no.
-    No,
-    /// Some of it is done or proven, some is not; the result says which.
-    Partial,
-    /// Some write was sent whose outcome is unknown; the result says which.
-    Unknown,
-}
-
-impl Answer {
-    /// The exit status.
-    pub fn status(self) -> u8 {
-        match self {
-            Self::Yes => 0,
-            Self::No => 1,
-            Self::Partial => 10,
-            Self::Unknown => 11,
-        }
-    }
-
-    /// Of two parts of one command: 11 beats 10, 10 beats the rest.
-    pub fn worse(self, other: Self) -> Self {
-        if other.status() > self.status() { other } else { self }
-    }
-}
-
-/// The exit table, as `llmhub help exit-codes` and the manual print it.
-pub const EXIT_CODES: &[(u8, &str)] = &[
-    (0, "done, or yes; also \"already so\""),
-    (1, "it worked, and the answer is no"),
-    (2, "usage"),
-    (3, "configuration or credentials"),
-    (4, "not found"),
-    (5, "conflict: somebody else changed it, or holds the lock"),
-    (6, "unreachable or timed out; nothing was written, safe to run again"),
-    (7, "refused, or input that cannot be applied; nothing was written"),
-    (8, "a gate failed; rolled back and verified"),
-    (9, "not confirmed"),
-    (10, "partial: some is done or proven, some is not"),
-    (11, "outcome unknown: look before you run it again"),
-    (70, "a defect of llmhub"),
-    (130, "SIGINT"),
-    (143, "SIGTERM or SIGHUP"),
-];
 
 /// Bound of one request, and of one attempt to reach a database (craft.md 1.5).
 const REQUEST: Duration = Duration::from_secs(15);

@@ -111,18 +111,47 @@ impl App {
     /// # Errors
     /// [`Error::SourceNotConfigured`], or the reason why the session token cannot be had.
     pub fn hub(&self) -> Result<HubFlags, Error> {
-        let config = self.config();
-        let Some(addresses) = &config.hubs else {
+        if self.config().hubs.is_none() {
             return Err(missing(self, Source::Hub));
-        };
+        }
         let session = self.session()?;
-        let clear = |url: &&HubUrl| url.url().scheme() == "http" && !url.is_loopback();
-        if let (Some(_), Some(url)) = (&session, addresses.value.iter().find(clear)) {
+        if let (Some(_), Some(url)) = (&session, self.clear_address()) {
             return Err(Error::Refused {
                 message: format!("the session token would travel to {url} in clear text"),
                 hint: "use an https:// address, or a tunnel to a loopback one".to_owned(),
             });
         }
+        self.hub_as(session)
+    }
+
+    /// The hub for an emergency: a login that cannot be had, or must not travel, is left out and said, since anonymous clients
+    /// may switch a flag off too.
+    pub(super) fn hub_in_emergency(&self) -> Result<HubFlags, Error> {
+        let session = match (self.session(), self.clear_address()) {
+            (Ok(Some(_)), Some(url)) => {
+                self.ui.warn(&format!("{url} speaks clear text: the login is not used, an anonymous session is"));
+                None
+            }
+            (Ok(session), _) => session,
+            (Err(error), _) => {
+                self.ui.warn(&format!("there is no login, an anonymous session is used: {error}"));
+                None
+            }
+        };
+        self.hub_as(session)
+    }
+
+    /// An address to which a secret must not go.
+    fn clear_address(&self) -> Option<&HubUrl> {
+        let addresses = &self.config().hubs.as_ref()?.value;
+        addresses.iter().find(|url| url.url().scheme() == "http" && !url.is_loopback())
+    }
+
+    fn hub_as(&self, session: Option<SecretString>) -> Result<HubFlags, Error> {
+        let config = self.config();
+        let Some(addresses) = &config.hubs else {
+            return Err(missing(self, Source::Hub));
+        };
         let identity_flag = config.identity_flag.as_ref().and_then(|name| name.value.parse().ok());
         let request_timeout = self.options.timeout.map_or(REQUEST, |timeout| REQUEST.min(timeout));
         Ok(HubFlags::new(HubOptions {

@@ -3,6 +3,7 @@
 //! The command tree, the options that every command takes, and the one dispatch. Whether a command needs a store is whether
 //! it calls for one.
 
+mod assess;
 pub mod complete;
 mod db;
 mod doctor;
@@ -11,6 +12,8 @@ mod help;
 mod keys;
 mod manual;
 mod profile;
+mod rollback;
+mod rollout;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -235,6 +238,10 @@ pub enum Command {
     Db(db::Db),
     #[command(subcommand)]
     Keys(keys::Keys),
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
+    Assess(assess::Assess),
+    Rollback(rollback::Rollback),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Profile(profile::Profile),
@@ -249,7 +256,13 @@ impl Command {
         match self {
             // `profile` reads the layers by itself: it is there to repair them.
             Self::Completions(_) | Self::Man(_) | Self::Help(_) | Self::Profile(_) => Configuration::Ignored,
-            Self::Flags(_) | Self::Db(_) | Self::Keys(_) | Self::Doctor(_) => Configuration::Needed,
+            Self::Flags(_)
+            | Self::Db(_)
+            | Self::Keys(_)
+            | Self::Rollout(_)
+            | Self::Assess(_)
+            | Self::Rollback(_)
+            | Self::Doctor(_) => Configuration::Needed,
         }
     }
 
@@ -259,6 +272,9 @@ impl Command {
             Self::Flags(command) => command.run(app, globals).await,
             Self::Db(command) => command.run(app, globals).await,
             Self::Keys(command) => command.run(app, globals).await,
+            Self::Rollout(command) => command.run(app, globals).await,
+            Self::Assess(command) => command.run(app, globals).await,
+            Self::Rollback(command) => command.run(app, globals).await,
             Self::Doctor(command) => command.run(app, globals).await,
             Self::Profile(command) => command.run(app, globals).await,
             Self::Completions(command) => command.run(app),

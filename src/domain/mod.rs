@@ -4,10 +4,12 @@
 //! said and what a file holds come in as arguments, so every rule here is tested as a table.
 
 pub mod adopt;
+pub mod assess;
 pub mod dotenv;
 pub mod fernet;
 pub mod flags;
 pub mod foreign_ledger;
+pub mod incident;
 pub mod keys;
 pub mod lint;
 pub mod migrations;

@@ -110,6 +110,11 @@ pub const CODES: &[Code] = &[
         meaning: "Somebody else changed it meanwhile, or holds the lock. Look, then decide again.",
     },
     Code {
+        word: "fenced",
+        status: 5,
+        meaning: "Another llmhub has taken over this rollout, or an emergency has stopped it. This one wrote nothing more. `llmhub rollout status NAME` shows who acts.",
+    },
+    Code {
         word: "processes_disagree",
         status: 5,
         meaning: "The hub's processes hold different values. `llmhub flags diff --between hub` shows them; `llmhub flags sync` brings them together.",

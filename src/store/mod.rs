@@ -9,15 +9,19 @@ pub mod database;
 pub mod env_file;
 pub mod files;
 pub mod git;
+pub mod hook;
 mod http;
 pub mod hub;
+pub mod incident;
 pub mod keys;
 pub mod leaks;
+pub mod metrics;
 pub mod migrations_folder;
 pub mod pg_tools;
 pub mod postgres;
 pub mod provider;
 pub mod revision_files;
+pub mod rollout;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod seed_files;
@@ -95,6 +99,9 @@ pub enum StoreError {
         /// The flag as that process holds it.
         seen: Box<Flag>,
     },
+    /// Somebody else may act on this rollout now; nothing was written.
+    #[error("{0}")]
+    Fenced(String),
     /// The credentials are missing, rejected or expired; nothing was written.
     #[error("{0}")]
     Credentials(String),

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 pub use self::page::{Page, Tone};
-pub use self::terminal::{Consent, Refusal};
+pub use self::terminal::{Consent, Refusal, Reply};
 pub use self::text::{Redactor, clean, escape_json, is_wild};
 pub use self::view::{Format, View};
 
@@ -94,6 +94,7 @@ pub struct Ui {
     out_color: bool,
     err_color: bool,
     interactive: bool,
+    redraws: bool,
     consent: Consent,
     out: Mutex<Box<dyn Write + Send>>,
     err: Mutex<Box<dyn Write + Send>>,
@@ -113,6 +114,7 @@ impl Ui {
             err_color: settings.color.resolve(&settings.color_env, stderr.is_terminal()),
             // Prompts need both: somebody who types, and somebody who sees the question.
             interactive: stdin.is_terminal() && stderr.is_terminal(),
+            redraws: settings.color_env.term.as_deref() != Some("dumb"),
             consent: settings.consent,
             transient: progress::Transient::on(stderr.is_terminal()),
             out: Mutex::new(Box::new(stdout)),
@@ -246,6 +248,11 @@ impl Ui {
     /// Whether a live display can be drawn: results go to a terminal, in the form for people.
     pub fn is_live(&self) -> bool {
         !self.format.is_data() && io::stdout().is_terminal()
+    }
+
+    /// Whether the terminal can go back to a line that stands: `TERM=dumb` cannot.
+    pub fn may_redraw(&self) -> bool {
+        self.redraws
     }
 
     /// Draw a page in place of the previous one of `lines` lines; returns the number of lines drawn.

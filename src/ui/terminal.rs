@@ -39,6 +39,17 @@ pub enum Refusal {
     Protected(String),
 }
 
+/// What a person said of a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is so.
+    Yes,
+    /// It is not so.
+    No,
+    /// Nobody knows, or nobody was there.
+    Unknown,
+}
+
 impl Ui {
     /// Ask a yes-or-no question; `-y` answers it. Blocks while somebody thinks.
     ///
@@ -81,6 +92,19 @@ impl Ui {
             Ok(())
         } else {
             Err(Refusal::Declined("the name that was typed is not the profile's".to_owned()))
+        }
+    }
+
+    /// Ask what only a person knows. `-y` is no answer, and neither is silence: both are unknown. Blocks while somebody thinks.
+    pub fn ask_fact(&self, question: &str) -> Reply {
+        if !self.may_ask() {
+            return Reply::Unknown;
+        }
+        let answer = self.ask(&format!("{} [y/n, Enter: unknown] ", clean(question)));
+        match answer.as_deref().map(|answer| answer.trim().to_ascii_lowercase()).as_deref() {
+            Some("y" | "yes") => Reply::Yes,
+            Some("n" | "no") => Reply::No,
+            _ => Reply::Unknown,
         }
     }
 

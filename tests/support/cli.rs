@@ -275,8 +275,10 @@ impl Done {
         }
         assert_ne!(self.status, 101, "a panic escaped: {}", self.all());
         let data = self.shown.contains("\"-o\" \"json\"") || self.shown.contains("\"--json\"");
-        let stream = self.shown.contains("\"watch\"");
-        let failed = !matches!(self.status, 0 | 1 | 10 | 11);
+        let stream = self.shown.contains("\"watch\"") || self.shown.contains("\"--events\"");
+        // How a rollout stands is an answer, a conflict and a way back included.
+        let rollout = self.shown.contains("\"rollout\"") && matches!(self.status, 5 | 8);
+        let failed = !rollout && !matches!(self.status, 0 | 1 | 10 | 11);
         if data && !stream {
             let mut documents = serde_json::Deserializer::from_str(&self.stdout).into_iter::<Value>();
             let first = documents.next().unwrap_or_else(|| panic!("no document: {}", self.all()));

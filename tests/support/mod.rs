@@ -7,6 +7,7 @@ pub mod hub;
 pub mod pgbouncer;
 pub mod places;
 pub mod postgres;
+pub mod prometheus;
 pub mod provider;
 pub mod raw_http;
 pub mod shapes;

@@ -11,7 +11,8 @@ use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::app::{Answer, App, Depth, FlagStore, Source, StoreError, Survey, pick};
+use crate::app::{Answer, App, Depth, FlagStore, Source, Standing, StoreError, Survey, pick};
+use crate::commands::rollout::view;
 use crate::commands::{Globals, complete, duration};
 use crate::domain::flags::ladder::Ladder;
 use crate::domain::flags::{Flag, FlagKey, StoredPercent};
@@ -105,13 +106,14 @@ impl LookView {
         })
     }
 
-    fn page(&self, ladder: &Ladder, next: Duration) -> Page {
+    fn page(&self, ladder: &Ladder, next: Duration, standing: Option<&Standing>) -> Page {
         let mut page = Page::default();
-        page.spans(&[
-            (Tone::Strong, "FLAG "),
-            (Tone::Plain, &self.flag),
-            (Tone::Dim, &format!("   {}   {}", self.source, self.at)),
-        ]);
+        match standing {
+            // A rollout that is under way is the whole picture; what was seen just now stands below it.
+            Some(standing) => view::draw(standing, &mut page),
+            None => view::head(&mut page, &self.flag, &format!("{}   {}", self.source, self.at)),
+        }
+        let rungs: Vec<u8> = ladder.rungs().iter().map(|rung| rung.get()).collect();
         for state in &self.states {
             let percent = state.rollout_percentage.to_string();
             let (tone, word) = match state.enabled {
@@ -119,17 +121,10 @@ impl LookView {
                 Some(false) => (Tone::Dim, "off"),
                 None => (Tone::Bad, "null"),
             };
-            let rungs: Vec<String> = ladder
-                .rungs()
-                .iter()
-                .map(|rung| match state.rollout_percentage.effective() {
-                    Some(at) if at == *rung => format!("[{rung}]"),
-                    _ => rung.to_string(),
-                })
-                .collect();
+            let at = state.rollout_percentage.effective().map(|at| at.get());
             page.spans(&[
                 (tone, word),
-                (Tone::Plain, &format!("  {percent}   ladder {}   ", rungs.join(" · "))),
+                (Tone::Plain, &format!("  {percent}   ladder {}   ", view::ladder(&rungs, at))),
                 (Tone::Dim, &state.addresses.join(", ")),
             ]);
         }
@@ -141,7 +136,7 @@ impl LookView {
         for address in &self.unreachable {
             page.toned(Tone::Bad, address);
         }
-        page.toned(Tone::Dim, format!("next look in {} s · Ctrl-C ends", next.as_secs()));
+        view::watched(&mut page, next);
         page
     }
 }
@@ -157,8 +152,10 @@ impl Watch {
         let mut drawn = 0;
         loop {
             let look = self.look(app, store.as_ref(), last.is_none()).await?;
-            let written = if app.ui.is_live() {
-                app.ui.redraw(&look.page(&ladder, interval), drawn).map(|lines| drawn = lines)
+            let written = if app.ui.is_live() && app.ui.may_redraw() {
+                let standing = self.rollout(app).await;
+                let page = look.page(&ladder, interval, standing.as_ref());
+                app.ui.redraw(&page, drawn).map(|lines| drawn = lines)
             } else if look.news(last.as_ref()) {
                 app.ui.stream(&look)
             } else {
@@ -177,6 +174,12 @@ impl Watch {
             }
             store.pace().await;
         }
+    }
+
+    /// The rollout that is under way, if there is one and its state can be read: the watch is about the flag, and goes on without.
+    async fn rollout(&self, app: &App) -> Option<Standing> {
+        let steered = app.rollout_standing(&self.name).await.ok()??;
+        Some(steered.standing).filter(|standing| !standing.stored_state.is_terminal())
     }
 
     /// The first look must succeed: a mistyped name or address should not be watched for an hour.

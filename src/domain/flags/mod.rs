@@ -5,6 +5,7 @@ pub mod change;
 pub mod cohort;
 pub mod convergence;
 pub mod dates;
+pub mod digest;
 pub mod env_names;
 pub mod evaluate;
 pub mod flag;

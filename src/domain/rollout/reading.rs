@@ -3,9 +3,10 @@
 //! A source says what it found and never what it means: whether a number passes is decided by the plan's conditions alone.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// A span of time that a measurement is about; `from` lies before `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Its first moment.
     pub from: Timestamp,

@@ -21,6 +21,8 @@ pub enum Route {
     List,
     /// `GET` and `PUT /api/v1/features/{flag}`.
     Flag,
+    /// `POST …/{flag}/disable`: the emergency only.
+    Disable,
 }
 
 impl Route {
@@ -29,6 +31,16 @@ impl Route {
         match self {
             Self::List => 600.0,
             Self::Flag => 300.0,
+            Self::Disable => 60.0,
+        }
+    }
+
+    /// In the file.
+    fn word(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Flag => "flag",
+            Self::Disable => "disable",
         }
     }
 
@@ -36,7 +48,7 @@ impl Route {
     fn reserve(self) -> f64 {
         match self {
             Self::List => 200.0,
-            Self::Flag => 0.0,
+            Self::Flag | Self::Disable => 0.0,
         }
     }
 }
@@ -72,7 +84,7 @@ impl Budget {
         let now = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let ceiling = route.hourly() * f64::from(workers.max(1));
         let reserve = route.reserve() * f64::from(workers.max(1));
-        let key = format!("{address} {}", if route == Route::List { "list" } else { "flag" });
+        let key = format!("{address} {}", route.word());
         let spend = |buckets: &mut Buckets| {
             let bucket = buckets.entry(key).or_insert(Bucket { tokens: ceiling, at: now });
             let refill = (now - bucket.at).max(0.0) * ceiling / 3600.0;
@@ -147,6 +159,7 @@ mod tests {
         assert!(budget.take("h", Route::List, 4, 1) > Duration::ZERO);
         assert_eq!(budget.take("other", Route::List, 1, 1), Duration::ZERO);
         assert_eq!(budget.take("h", Route::Flag, 1, 300), Duration::ZERO);
+        assert_eq!(budget.take("h", Route::Disable, 1, 60), Duration::ZERO, "the emergency has a bucket of its own");
     }
 
     #[test]

@@ -7,16 +7,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use reqwest::Method;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::budget::Route;
-use super::connection::{CallError, Connection, address};
+use super::connection::{Answer, CallError, Connection, WriteAuth, address};
 use super::session::Session;
 use super::survey::{PROBE, batch, read, reading_of};
 use super::{HubFlags, Listing, status_error, tags, wire};
 use crate::domain::flags::convergence::{Cause, Outcome, Reading, Repair, Tally};
-use crate::domain::flags::{Flag, differences};
+use crate::domain::flags::{Flag, FlagKey, differences};
 use crate::store::{Edit, Source, Stance, StoreError, pick};
 
 /// Read-backs on the writing connection: one stale answer among them shows a proxy that does not pin (rollout.md 3).
@@ -25,12 +26,22 @@ const READ_BACKS: u32 = 3;
 /// Writes that an address may refuse in a row before it is given up.
 const REFUSALS: u32 = 4;
 
+/// How a process is written.
+#[derive(Clone, Copy)]
+pub enum Way<'a> {
+    /// `PUT` with these members.
+    Put(&'a str),
+    /// `POST …/disable`, which keeps the percentage: only for the emergency, so that its share of the hub's request limit is
+    /// always full. A login that has expired does not stop it: this hub takes writes from anybody (CONTRACT 2).
+    Disable,
+}
+
 /// One address on its way to agreement.
 pub struct Address<'a> {
     hub: &'a HubFlags,
     edit: &'a Edit,
     base: &'a Url,
-    body: &'a str,
+    way: Way<'a>,
     deadline: Instant,
     session: Session,
     tally: Tally,
@@ -56,12 +67,12 @@ pub struct Report {
 
 impl<'a> Address<'a> {
     /// Nothing is contacted yet.
-    pub fn new(hub: &'a HubFlags, edit: &'a Edit, base: &'a Url, body: &'a str, deadline: Instant) -> Self {
+    pub fn new(hub: &'a HubFlags, edit: &'a Edit, base: &'a Url, way: Way<'a>, deadline: Instant) -> Self {
         Self {
             hub,
             edit,
             base,
-            body,
+            way,
             deadline,
             session: Session::new(hub.options.session.clone()),
             tally: Tally::new(hub.options.workers),
@@ -205,12 +216,12 @@ impl<'a> Address<'a> {
     async fn repair(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
         let auth = self.session.auth(&self.hub.transport, self.base).await?;
         let key = self.edit.wanted.key.clone();
-        let path = ["api", "v1", "features", key.as_str()];
-        let wait = self.hub.spend(address(self.base), Route::Flag, 1);
+        let route = if matches!(self.way, Way::Put(_)) { Route::Flag } else { Route::Disable };
+        let wait = self.hub.spend(address(self.base), route, 1);
         if wait > Duration::ZERO {
             self.hub.note("this write goes beyond our share of the hub's request limit: expect 429 soon".to_owned());
         }
-        let sent = timeout(self.write_patience(), connection.put(&path, &auth, self.body.to_owned())).await;
+        let sent = timeout(self.write_patience(), send(connection, &key, self.way, &auth)).await;
         let answer = match sent {
             Ok(Ok(answer)) => answer,
             Ok(Err(CallError::NotSent(_))) => {
@@ -225,7 +236,7 @@ impl<'a> Address<'a> {
         };
         match answer.status.as_u16() {
             200 => {}
-            500 if answer.plain_text => return self.session.refused(self.base),
+            500 if answer.plain_text => return self.refused(),
             429 => {
                 self.tally.trouble(Cause::RateLimited);
                 return Ok(());
@@ -252,7 +263,10 @@ impl<'a> Address<'a> {
             }
             _ => return Err(status_error(connection, &answer, Some(&key))),
         }
-        let stored = wire::stored(&key, &answer.body);
+        let stored = match self.way {
+            Way::Put(_) => wire::stored(&key, &answer.body),
+            Way::Disable => wire::switched(&key, &answer.body),
+        };
         if let Some(member) = stored
             .as_ref()
             .and_then(|stored| self.edit.members.iter().find(|member| !member.same(stored, &self.edit.wanted)))
@@ -268,6 +282,17 @@ impl<'a> Address<'a> {
         let repair = self.read_back(connection, answer.same_connection).await;
         self.tally.repair(repair);
         Ok(())
+    }
+
+    /// The hub refused session and token.
+    fn refused(&mut self) -> Result<(), StoreError> {
+        let refused = self.session.refused(self.base);
+        if refused.is_err() && matches!(self.way, Way::Disable) && !self.session.is_anonymous() {
+            self.hub.note("the login has expired: went on through an anonymous session".to_owned());
+            self.session = Session::new(None);
+            return Ok(());
+        }
+        refused
     }
 
     fn write_patience(&self) -> Duration {
@@ -327,6 +352,22 @@ impl<'a> Address<'a> {
             self.tally.planted(tag);
         }
         Ok(())
+    }
+}
+
+/// Send the write on this connection.
+pub async fn send(
+    connection: &mut Connection,
+    key: &FlagKey,
+    way: Way<'_>,
+    auth: &WriteAuth,
+) -> Result<Answer, CallError> {
+    match way {
+        Way::Put(body) => connection.put(&["api", "v1", "features", key.as_str()], auth, body.to_owned()).await,
+        Way::Disable => {
+            let path = ["api", "v1", "features", key.as_str(), "disable"];
+            connection.call(Method::POST, &path, &[], auth, None).await
+        }
     }
 }
 

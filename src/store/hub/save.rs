@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::connection::address;
-use super::converge::{Address, Report};
+use super::converge::{Address, Report, Way};
 use super::survey::live;
 use super::{HubFlags, wire};
 use crate::domain::flags::convergence::Outcome;
@@ -18,7 +18,7 @@ pub async fn save(hub: &HubFlags, edit: &Edit) -> Result<Saved, StoreError> {
             .to_owned(),
     })?;
     let deadline = Instant::now() + hub.options.write_timeout;
-    let jobs = hub.options.addresses.iter().map(|base| Address::new(hub, edit, base, &body, deadline).run());
+    let jobs = hub.options.addresses.iter().map(|base| Address::new(hub, edit, base, Way::Put(&body), deadline).run());
     let reports = join_all(jobs).await;
     summary(hub, edit, reports)
 }

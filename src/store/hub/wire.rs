@@ -100,8 +100,17 @@ pub fn update(wanted: &Flag, members: &[Member]) -> Result<String, Member> {
 
 /// The flag that a PUT says it stored (`new_config`).
 pub fn stored(key: &FlagKey, body: &[u8]) -> Option<Flag> {
+    config(key, body, "new_config")
+}
+
+/// The flag that a POST to `disable` says it stored.
+pub fn switched(key: &FlagKey, body: &[u8]) -> Option<Flag> {
+    config(key, body, "config")
+}
+
+fn config(key: &FlagKey, body: &[u8], member: &str) -> Option<Flag> {
     let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    match body.remove("new_config")? {
+    match body.remove(member)? {
         Value::Object(config) => Some(flag(key.clone(), config)),
         _ => None,
     }

@@ -14,6 +14,7 @@ mod evaluate;
 mod faults;
 pub mod http;
 mod keys;
+mod pages;
 mod providers;
 mod python_json;
 mod random;

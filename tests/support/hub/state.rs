@@ -15,6 +15,7 @@ use super::balance::{Balancer, Routing};
 use super::config::{self, Env, Flags, ImportError};
 use super::faults::Faults;
 use super::http::{Ending, Header, Request, Response};
+use super::pages::Pages;
 use super::providers::{self, Providers, Surroundings, TestLimiter};
 use super::random::Random;
 use super::routes::{self, Endpoint, Mount, Target};
@@ -133,6 +134,8 @@ pub struct State {
     pub balancer: Mutex<Balancer>,
     /// What is broken at the moment.
     pub faults: Mutex<Faults>,
+    /// The front end, shared by all processes.
+    pub pages: Mutex<Pages>,
     /// Told whenever a fault is cleared.
     pub faults_changed: watch::Sender<u64>,
     /// All requests so far.
@@ -167,6 +170,7 @@ impl State {
             providers: Mutex::default(),
             balancer: Mutex::new(Balancer::new(&settings.routing, settings.workers, Random::seeded(seed ^ 2))),
             faults: Mutex::default(),
+            pages: Mutex::default(),
             faults_changed: watch::Sender::new(0),
             log: Mutex::default(),
             random: Mutex::new(Random::seeded(seed ^ 3)),
@@ -238,7 +242,7 @@ impl State {
                 }
                 match endpoint {
                     Endpoint::CsrfToken => lock(&self.sessions).token_answer(request),
-                    Endpoint::CatchAll => routes::not_found(),
+                    Endpoint::CatchAll => lock(&self.pages).answer(&request.path()).unwrap_or_else(routes::not_found),
                     Endpoint::ProviderInfo
                     | Endpoint::Keys
                     | Endpoint::SaveKey

@@ -3,13 +3,26 @@
 //! A [`Plan`] that exists is sound: steps rise from 0 to 100, every metric has both of its conditions on every rung and they do
 //! not overlap, every query can be read, every source that a metric names is described.
 
+mod defaults;
+mod lint;
+mod metric;
+mod parse;
+mod reader;
+mod starter;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::condition::Condition;
 use super::query::Query;
+use crate::domain::flags::digest::Digest;
 use crate::domain::flags::ladder::Ladder;
 use crate::domain::flags::{FlagKey, Percent};
+
+pub use self::parse::{Parsed, parse};
+pub use self::reader::Finding;
+pub use self::starter::{Starter, Usage, starter};
 
 /// The whole plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +47,31 @@ pub struct Plan {
     pub sources: Sources,
     /// What is measured.
     pub metrics: Vec<Metric>,
+    /// What the plan was made from; a plan written by hand says nothing.
+    pub seen: Seen,
+}
+
+impl Plan {
+    /// How long the controller may be away before a bake starts again: the longest window, and at least 30 s, so that one slow
+    /// answer is no absence where windows are short. Five minutes where nothing is measured.
+    pub fn longest_absence(&self) -> Duration {
+        let windows = self.metrics.iter().map(|metric| metric.window.max(Duration::from_secs(30)));
+        windows.max().unwrap_or(Duration::from_secs(300))
+    }
+
+    /// Whether only a person leaves this rung; always so for rung 0, whose few users make no statistics.
+    pub fn asks_person(&self, rung: Percent) -> bool {
+        rung == Percent::ZERO || self.approve.contains(&rung)
+    }
+}
+
+/// What `rollout plan` saw when it wrote the plan; a run refuses to start when one of them moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The whole flag.
+    pub flag: Option<Digest>,
+    /// The users whose steps were computed.
+    pub cohort: Option<Digest>,
 }
 
 /// What has to be known of the processes before a step up.
@@ -170,6 +208,13 @@ pub struct Metric {
     pub thresholds: BTreeMap<Percent, Threshold>,
 }
 
+impl Metric {
+    /// The conditions of a rung: those of the nearest entry at or below it. `None` only for a metric without any.
+    pub fn threshold(&self, rung: Percent) -> Option<&Threshold> {
+        self.thresholds.range(..=rung).next_back().map(|(_, threshold)| threshold)
+    }
+}
+
 /// What a metric may decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
@@ -235,26 +280,4 @@ pub struct Threshold {
     pub fail_if: Condition,
     /// Fewer samples say nothing.
     pub min_samples: u64,
-}
-
-/// A comparison with a finite number; NaN satisfies none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Condition {
-    /// How.
-    pub operator: Operator,
-    /// With what.
-    pub bound: f64,
-}
-
-/// A comparison, strict as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
-    /// `<`
-    Less,
-    /// `<=`
-    AtMost,
-    /// `>`
-    Greater,
-    /// `>=`
-    AtLeast,
 }

@@ -1,0 +1,101 @@
+//! A rollout as it is meant, and one whose regression takes it back.
+
+use serde_json::{Value, json};
+
+use super::{Desk, FLAG};
+
+#[test]
+fn a_rollout_whose_gates_pass_goes_to_everybody_and_says_each_step() {
+    let desk = Desk::new();
+    let done = desk.begin(" --events").wait();
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    let events: Vec<Value> = done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds.last(), Some(&"completed"), "{kinds:?}");
+    let rungs: Vec<u64> = events
+        .iter()
+        .filter(|event| event["event"] == "applied")
+        .map(|event| event["rung"].as_u64().unwrap())
+        .collect();
+    assert_eq!(rungs, [0, 50, 100]);
+    assert!(events.iter().all(|event| event["flag"] == FLAG && event["at"].is_string()));
+    desk.everywhere(true, 100);
+    let stored = desk
+        .place
+        .query("SELECT enabled || ' ' || rollout_percentage FROM feature_flags WHERE name = 'unified_llm_hub'");
+    assert_eq!(stored, ["true 100"]);
+    let standing = desk.line(&format!("status {FLAG} -o json")).exits(0).json();
+    assert_eq!(
+        (&standing["state"], &standing["live"]["verdict"], &standing["persisted"], &standing["history_broken_at"]),
+        (&json!("completed"), &json!("proved"), &json!(true), &Value::Null)
+    );
+    desk.line(&format!("status {FLAG} -o markdown")).exits(0).prints("completed").prints("100");
+    desk.line(&format!("status {FLAG} -w")).exits(0).prints("completed");
+    let steps = desk.place.query(
+        "SELECT rung || ' ' || direction || ' ' || (applied_at IS NOT NULL) FROM llmhub.rollout_step ORDER BY number",
+    );
+    assert_eq!(steps, ["0 up true", "50 up true", "100 up true"]);
+}
+
+#[test]
+fn a_regression_takes_everybody_back_to_what_was_before_and_proves_it() {
+    let desk = Desk::new();
+    let started = desk.begin("");
+    desk.until("at 50", |standing| standing["wanted"] == 50 && standing["applied"] == true);
+    desk.measure("0.2");
+    let done = started.wait();
+    assert_eq!(done.status, 8, "{}", done.stderr);
+    done.says("errors: failed").prints("rolled_back").prints("PROVED");
+    desk.everywhere(false, 0);
+    let stored = desk
+        .place
+        .query("SELECT enabled || ' ' || rollout_percentage FROM feature_flags WHERE name = 'unified_llm_hub'");
+    assert_eq!(stored, ["false 0"]);
+    let standing = desk.line(&format!("status {FLAG} -o json")).exits(8).json();
+    assert_eq!((&standing["state"], &standing["unproven"]), (&json!("rolled_back"), &json!([])));
+    // It never goes on by itself.
+    desk.line(&format!("resume {FLAG}")).exits(4).says("no rollout that is under way");
+    desk.everywhere(false, 0);
+}
+
+#[test]
+fn without_data_a_rung_is_held_and_an_interrupt_keeps_the_exposure() {
+    let desk = Desk::hub_only();
+    let started = desk.begin("");
+    desk.until("at 50", |standing| standing["wanted"] == 50 && standing["applied"] == true);
+    desk.measure("");
+    let standing = desk.until_state("holding");
+    assert!(standing["reasons"][0]["cause"] == "no_data", "{standing:#}");
+    assert!(standing["next"]["at"].is_string(), "a waiting line names the next event and its time");
+    desk.line(&format!("status {FLAG}")).exits(1).prints("holding").prints("next: ");
+    started.signal("INT");
+    let done = started.wait();
+    assert_eq!(done.status, 130, "{}", done.stderr);
+    done.says("the exposure stays 50 %").says("llmhub rollout resume unified_llm_hub");
+    desk.everywhere(true, 50);
+    let standing = desk.standing();
+    assert_eq!((&standing["state"], &standing["lease"]), (&json!("abandoned"), &Value::Null));
+    desk.measure("0.001");
+    desk.line(&format!("resume {FLAG}")).exits(0).prints("completed");
+    desk.everywhere(true, 100);
+}
+
+#[test]
+fn one_decision_at_a_time_for_timers() {
+    let desk = Desk::hub_only();
+    desk.run(" --once").exits(1);
+    desk.everywhere(true, 0);
+    assert_eq!(desk.standing()["wanted"], 0);
+    desk.line(&format!("promote {FLAG} --reason testers")).exits(0);
+    let mut left = 30;
+    let last = loop {
+        let done = desk.run(" --once").done();
+        left -= 1;
+        if done.status != 1 || left == 0 {
+            break done;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(600));
+    };
+    assert_eq!(last.status, 0, "{}{}", last.stdout, last.stderr);
+    desk.everywhere(true, 100);
+}

@@ -1,0 +1,98 @@
+//! People beside the run: who steers it, who runs it at the same time, who edits the flag behind its back.
+
+use serde_json::json;
+
+use super::{Desk, FLAG};
+
+#[test]
+fn a_run_is_paused_resumed_and_aborted_from_another_terminal() {
+    let desk = Desk::new();
+    let started = desk.begin("");
+    desk.line(&format!("pause {FLAG} --reason 'no support'")).exits(0).prints("paused");
+    let at = desk.standing()["wanted"].clone();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let standing = desk.standing();
+    assert_eq!((&standing["state"], &standing["wanted"]), (&json!("paused"), &at), "paused, it goes no further");
+    desk.line(&format!("resume {FLAG}")).exits(0);
+    desk.until("on its way", |standing| standing["state"] != "paused");
+    desk.line(&format!("abort {FLAG} --reason complaints")).exits(9).says("-y");
+    desk.line(&format!("abort {FLAG} --reason complaints -y")).exits(0).prints("rolled_back").prints("complaints");
+    assert_eq!(started.wait().status, 8);
+    desk.everywhere(false, 0);
+}
+
+#[test]
+fn of_two_runs_at_once_one_is_told_who_has_the_lease() {
+    let desk = Desk::new();
+    let (one, other) = (desk.run("").spawn(), desk.run("").spawn());
+    desk.until("applied", |standing| standing["applied"] == true);
+    let ids = [one.id(), other.id()];
+    let holder = desk.standing()["lease"]["holder"].as_str().unwrap().to_owned();
+    let (winner, loser) = if holder.contains(&ids[0].to_string()) { (one, other) } else { (other, one) };
+    let lost = loser.wait();
+    assert_eq!(lost.status, 5, "{}", lost.stderr);
+    let id = winner.id();
+    lost.says(&format!("process {id}"));
+    assert_eq!(desk.place.query("SELECT count(*)::text FROM llmhub.rollout_run"), ["1"]);
+    winner.signal("TERM");
+    assert_eq!(winner.wait().status, 143);
+}
+
+#[test]
+fn somebody_elses_edit_stops_the_way_up_and_a_person_settles_it() {
+    let desk = Desk::new();
+    let started = desk.run("").spawn();
+    desk.until("applied", |standing| standing["applied"] == true);
+    desk.place.double().set_flag_everywhere(FLAG, json!({"enabled": false}));
+    desk.line(&format!("promote {FLAG} --reason testers")).exits(0);
+    let done = started.wait();
+    assert_eq!(done.status, 5, "{}", done.stderr);
+    done.says("enabled").prints("conflict");
+    assert_eq!(desk.place.double().member(FLAG, "enabled"), vec![json!(false); 4], "nothing goes up over it");
+    desk.line(&format!("status {FLAG}")).exits(5);
+    desk.line(&format!("resume {FLAG}")).exits(5);
+    desk.line(&format!("abort {FLAG} --reason settled -y")).exits(0).prints("rolled_back");
+    desk.everywhere(false, 0);
+}
+
+#[test]
+fn the_exposure_can_be_kept_at_the_end() {
+    let desk = Desk::hub_only();
+    let started = desk.run("").spawn();
+    desk.until("applied", |standing| standing["applied"] == true);
+    desk.line(&format!("abort {FLAG} --keep -y")).exits(0).prints("aborted_kept");
+    assert_eq!(started.wait().status, 1);
+    desk.everywhere(true, 0);
+}
+
+#[test]
+fn an_emergency_takes_the_right_to_act_from_the_run() {
+    use llmhub::store::rollout::{PostgresRuns, RunStore, Timing};
+    let desk = Desk::new();
+    let started = desk.run("").spawn();
+    desk.until_state("awaiting_approval");
+    let target = desk.place.database.as_ref().unwrap().target();
+    let store = PostgresRuns::new(target, "test".to_owned(), Timing::default());
+    let flag = FLAG.parse().unwrap();
+    let bumped = crate::support::places::runtime().block_on(store.bump_fence(&flag, "ben@ops", "smoke")).unwrap();
+    assert!(bumped.was_held_by.is_some_and(|(holder, _)| holder.contains(&started.id().to_string())));
+    let done = started.wait();
+    assert_eq!(done.status, 5, "{}", done.stderr);
+    done.says("stopped from outside");
+    desk.everywhere(true, 0);
+    assert_eq!(desk.standing()["state"], "abandoned");
+}
+
+#[test]
+fn a_process_that_restarted_is_brought_back_and_the_bake_begins_again() {
+    let desk = Desk::hub_only();
+    desk.place.double().set_env("FEATURE_LLM_HUB_WHITELIST", "ana@example.com");
+    let started = desk.run("").spawn();
+    desk.until_state("awaiting_approval");
+    desk.place.double().restart_worker(2);
+    desk.line(&format!("promote {FLAG} --reason testers")).exits(0);
+    let done = started.wait();
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    done.says("a process restarted");
+    desk.everywhere(true, 100);
+}
