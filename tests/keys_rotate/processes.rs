@@ -100,6 +100,7 @@ fn a_hub_that_was_not_recreated_keeps_the_rotation_open_and_one_that_was_lets_it
         .exits(10)
         .prints(&format!("{}: `OpenAI` (", scene.hub.url()))
         .prints("a process cannot open it")
+        .prints("still open, with its backup")
         .prints("recreate the hub, every process")
         .prints("--via db")
         .prints("--abort");

@@ -105,6 +105,10 @@ impl View for RotateView {
             RotationState::Planned => {
                 (Tone::Warn, format!("dry run: {} rows would change, nothing was written", self.rows))
             }
+            RotationState::Swapped if self.hub.is_some() => {
+                let said = "still open, with its backup: not every process has shown that it opens the keys";
+                (Tone::Warn, format!("{} rows changed; {said}", self.rows))
+            }
             RotationState::Swapped => (Tone::Warn, format!("{} rows changed; the hub has to be recreated", self.rows)),
             RotationState::Finished => (Tone::Good, format!("finished; {} rows changed in this run", self.rows)),
             RotationState::Aborted => (Tone::Good, format!("aborted; {} rows are as before", self.rows)),
