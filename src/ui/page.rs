@@ -133,7 +133,9 @@ impl Page {
                     for (tone, span) in spans {
                         match tone {
                             Tone::Strong | Tone::Bad if !span.trim().is_empty() => {
-                                text.push_str(&format!("**{span}**"))
+                                // Blanks inside the asterisks would keep them from being read as bold.
+                                let word = span.trim();
+                                text.push_str(&span.replacen(word, &format!("**{word}**"), 1));
                             }
                             _ => text.push_str(span),
                         }
@@ -186,7 +188,7 @@ mod tests {
 
     fn page() -> Page {
         let mut page = Page::default();
-        page.spans(&[(Tone::Strong, "flag"), (Tone::Plain, " on")]);
+        page.spans(&[(Tone::Strong, "flag "), (Tone::Plain, "on")]);
         page.fact("a", "1");
         page.toned_fact("long", Tone::Bad, "2|\x1b[2J");
         page.table(&["name", "x"], [[(Tone::Good, "r1".to_owned()), (Tone::Plain, "two\nlines".to_owned())]]);

@@ -13,6 +13,7 @@ use super::resume::{no_open_run, planned, remembered};
 use super::standing::{LeaseView, Parts, Standing};
 use crate::app::App;
 use crate::domain::flags::FlagKey;
+use crate::domain::rollout::decide::Cause;
 use crate::domain::rollout::state::State;
 use crate::error::Error;
 use crate::store::StoreError;
@@ -141,6 +142,9 @@ impl App {
             Wish::AbortKeep => Take::AbortKeep,
             Wish::Pause | Wish::Promote | Wish::Resume => {
                 self.mark(store, flag, wish, reason).await?;
+                self.ui.note(&format!(
+                    "nobody drives the run now; it obeys when it is taken up: llmhub rollout resume {flag}"
+                ));
                 let stored = store.read(flag).await?.ok_or_else(|| no_open_run(flag))?;
                 return self.standing_of(flag, &stored);
             }
@@ -193,6 +197,10 @@ impl App {
             }
             _ => {
                 progress.promoted = true;
+                // What was decided before the promotion waits for it no longer.
+                if let Some(decision) = &mut progress.decision {
+                    decision.reasons.retain(|reason| reason.cause != Cause::Approval);
+                }
                 "promoted"
             }
         };

@@ -323,14 +323,14 @@ mod tests {
 
     #[test]
     fn every_phase_has_its_way_forward_and_back() {
-        use Step::{Apply, Close, Finish, Restore, Swap, SwapBack, Verify};
+        use Step::{Apply, Ask, Close, Finish, Restore, Swap, SwapBack, Verify};
         let (forward, back) = (Wish::Forward, Wish::Back);
         for (phase, wish, window, expected) in [
             (Phase::Fresh, forward, Window::Recreate, Some(&[Apply, Swap][..])),
-            (Phase::Fresh, forward, Window::None, Some(&[Apply, Swap, Verify, Finish])),
+            (Phase::Fresh, forward, Window::None, Some(&[Apply, Swap, Verify, Ask, Finish])),
             (Phase::Applied, forward, Window::Recreate, Some(&[Swap])),
-            (Phase::Applied, forward, Window::None, Some(&[Swap, Verify, Finish])),
-            (Phase::Swapped, forward, Window::Recreate, Some(&[Verify, Finish])),
+            (Phase::Applied, forward, Window::None, Some(&[Swap, Verify, Ask, Finish])),
+            (Phase::Swapped, forward, Window::Recreate, Some(&[Verify, Ask, Finish])),
             (Phase::Aborting, forward, Window::None, None),
             (Phase::Fresh, back, Window::None, Some(&[])),
             (Phase::Applied, back, Window::Recreate, Some(&[Restore, SwapBack, Close])),
