@@ -252,7 +252,7 @@ async fn percentiles(database: &Database) -> Vec<f64> {
     let lines = database
         .lines(
             "SELECT (percentile_disc(0.95) WITHIN GROUP (ORDER BY latency_ms) / 1000.0)::text FROM llm_usage_analytics \
-             LEFT JOIN cohort ON id = user_id GROUP BY cohort.id IS NULL ORDER BY cohort.id IS NULL",
+             LEFT JOIN cohort ON cohort.id = user_id GROUP BY cohort.id IS NULL ORDER BY cohort.id IS NULL",
         )
         .await;
     lines.iter().map(|line| line.parse().unwrap()).collect()

@@ -200,7 +200,7 @@ pub(super) fn sql(usage: &Usage, identity: Identity, depth: Depth) -> String {
          FROM arms WHERE arm IN ('cohort', 'control')), \
          spread AS (SELECT a.arm, l.latency_ms AS latency, count(*) AS n FROM {table} l JOIN armed a USING (user_id) \
          WHERE {time} >= $1 AND {time} < $2 AND {counted} AND l.latency_ms >= (SELECT min(low) FROM spans) \
-         AND l.latency_ms < (SELECT max(high) FROM spans) GROUP BY a.arm, l.latency_ms), \
+         AND l.latency_ms < (SELECT max(high) FROM spans) GROUP BY l.latency_ms, a.arm), \
          ranked AS (SELECT arm, latency, timed, \
          beyond + sum(n) OVER (PARTITION BY arm ORDER BY latency DESC) - n AS slower \
          FROM spread JOIN spans USING (arm) WHERE latency >= low AND latency < high), \
