@@ -247,6 +247,71 @@ async fn a_database_that_is_away_or_lacks_the_tables_is_said() {
     assert!(words.contains("--database-url"), "{words}");
 }
 
+/// The percentiles of both arms, taken by the server from all rows.
+async fn percentiles(database: &Database) -> Vec<f64> {
+    let lines = database
+        .lines(
+            "SELECT (percentile_disc(0.95) WITHIN GROUP (ORDER BY latency_ms) / 1000.0)::text FROM llm_usage_analytics \
+             LEFT JOIN cohort ON cohort.id = user_id GROUP BY cohort.id IS NULL ORDER BY cohort.id IS NULL",
+        )
+        .await;
+    lines.iter().map(|line| line.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_percentile_is_exact_wherever_the_statistics_look_for_it() {
+    let database = Database::migrated();
+    planted(&database, "false").await;
+    database
+        .sql("ALTER TABLE cohort ADD PRIMARY KEY (id); DELETE FROM llm_usage_analytics WHERE user_id IS NULL")
+        .await;
+    let exposed = "user_id IN (SELECT id FROM cohort)";
+    for (name, latency) in [
+        ("a wide spread", "(random() * 3000)::int".to_owned()),
+        ("a long tail", "(10 / (random() + 0.0001))::int".to_owned()),
+        ("some were not measured", "CASE WHEN random() < 0.7 THEN (random() * 900)::int END".to_owned()),
+        ("all the same", "40".to_owned()),
+        ("a slow cohort", format!("CASE WHEN {exposed} THEN 5000 ELSE 100 END + (random() * 500)::int")),
+        ("a fast cohort", format!("CASE WHEN {exposed} THEN 0 ELSE 4000 END + (random() * 500)::int")),
+    ] {
+        for analyse in [
+            "",
+            "; ANALYZE llm_usage_analytics",
+            "; DELETE FROM pg_statistic WHERE starelid = 'llm_usage_analytics'::regclass",
+        ] {
+            // Without ANALYZE the statistics are those of the distribution before.
+            database.sql(&format!("UPDATE llm_usage_analytics SET latency_ms = {latency}{analyse}")).await;
+            let measured = number(ask(&open(&database, Identity::Email), "@cohort_p95", &flag(&[], &[]), 25, 1).await);
+            let ours = [measured.value, measured.control.unwrap().value];
+            assert_eq!(percentiles(&database).await, ours, "{name}{analyse}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_round_sees_one_state_and_the_next_one_what_has_come() {
+    let database = Database::migrated();
+    planted(&database, "exposed").await;
+    let sources = Sources { sql: Some(Sql { identity: Identity::Email }), ..Sources::default() };
+    let access =
+        Access { database: Some(database.target()), bearer: None, ca_file: None, limit: Duration::from_secs(10) };
+    let (errors, p95) = (query("@cohort_errors"), query("@cohort_p95"));
+    let metrics = Metrics::open(&sources, &[&errors, &p95], access).unwrap();
+    let (flag, rung) = (flag(&[], &[]), Percent::try_from(25).unwrap());
+    let to = Timestamp::now() + Duration::from_secs(60);
+    let window = Window { from: to - Duration::from_secs(3600), to };
+    let samples = async |query: &Query, window: Window| {
+        number(metrics.measure(&Question { flag: &flag, rung, query, window }).await).samples.unwrap()
+    };
+    let before = samples(&errors, window).await;
+    database.sql("DELETE FROM llm_usage_analytics WHERE id % 2 = 0").await;
+    assert_eq!(samples(&p95, window).await, before);
+    let later = Window { to: to + Duration::from_secs(1), ..window };
+    let (first, second) = tokio::join!(samples(&p95, later), samples(&errors, later));
+    assert_eq!(first, second);
+    assert!(first < before, "{first} of {before}");
+}
+
 /// Prints what a round takes; asserts only that it ends. A campaign, since filling the table takes longer than the round.
 #[tokio::test]
 async fn a_round_over_a_million_rows_is_measured() {
@@ -263,11 +328,17 @@ async fn a_round_over_a_million_rows_is_measured() {
         )
         .await;
     let metrics = open(&database, Identity::Email);
-    for text in ["@cohort_errors", "@cohort_p95", "@adoption"] {
-        for round in 1..=3 {
-            let started = std::time::Instant::now();
-            let measured = number(ask(&metrics, text, &flag(&[], &[]), 25, 24).await);
-            println!("{text} round {round}: {:?} ({:?} samples)", started.elapsed(), measured.samples);
+    for _ in 1..=7 {
+        let started = std::time::Instant::now();
+        let to = Timestamp::now() + Duration::from_secs(60);
+        let window = Window { from: to - Duration::from_secs(24 * 3600), to };
+        for text in ["@cohort_p95", "@cohort_errors"] {
+            let (flag, query, rung) = (flag(&[], &[]), query(text), Percent::try_from(25).unwrap());
+            number(metrics.measure(&Question { flag: &flag, rung, query: &query, window }).await);
         }
+        println!("a round: {:?}", started.elapsed());
+        let started = std::time::Instant::now();
+        number(ask(&metrics, "@adoption", &flag(&[], &[]), 25, 24).await);
+        println!("@adoption: {:?}", started.elapsed());
     }
 }

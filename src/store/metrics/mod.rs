@@ -111,7 +111,8 @@ impl Metrics {
                 return Err(StoreError::Refused(words.to_owned()));
             }
             (Wanted::Yes, Some(target)) => {
-                Some(UsageTables::new(target, sources.sql.clone().unwrap_or_default().identity, access.limit))
+                let identity = sources.sql.clone().unwrap_or_default().identity;
+                Some(UsageTables::new(target, identity, access.limit, queries))
             }
         };
         Ok(Self { prometheus, logs, usage, limit: access.limit })

@@ -17,73 +17,42 @@ const MISSING: f64 = 0.10;
 /// Fewer users say nothing about shares.
 const ENOUGH_USERS: u64 = 100;
 
-/// The bucket of the text in `name` under the flag in `$3`, as SQL: MD5 as a number modulo 100, where 2^32 leaves 96.
-pub(super) const BUCKET: &str = "(SELECT (((((a * 96 + b) % 100) * 96 + c) % 100 * 96 + d) % 100)::int FROM \
-    (SELECT ('x' || substr(h, 1, 8))::bit(32)::bigint a, ('x' || substr(h, 9, 8))::bit(32)::bigint b, \
-    ('x' || substr(h, 17, 8))::bit(32)::bigint c, ('x' || substr(h, 25, 8))::bit(32)::bigint d \
-    FROM (SELECT md5(name || ':' || $3) h) s) p)";
+/// What a bucket is taken from, as SQL: the MD5 of the text in `name` under the flag in `$3`.
+const HASH: &str = "('x' || md5(name || ':' || $3))::bit(128)";
 
-/// The arm of the user in `name`: `$4` is the percentage, `$5` the white list, `$6` the black list.
-fn arm() -> String {
-    format!(
-        "CASE WHEN coalesce(name, '') = '' THEN 'unknown' WHEN name = ANY($6) THEN 'black' \
-         WHEN name = ANY($5) THEN 'white' WHEN {BUCKET} < $4 THEN 'cohort' ELSE 'control' END"
-    )
-}
+/// The arm of the user in `name` whose MD5 is in `hash`: `$4` is the percentage, `$5` the white list, `$6` the black list. The
+/// number modulo 100 is taken in pieces that fit a bigint, where 2^60 leaves 76 and 2^8 leaves 56.
+const ARM: &str = "CASE WHEN coalesce(name, '') = '' THEN 'unknown' WHEN name = ANY($6) THEN 'black' \
+    WHEN name = ANY($5) THEN 'white' WHEN ((substring(hash, 1, 60)::bigint % 100 * 76 + \
+    substring(hash, 61, 60)::bigint % 100) * 56 + substring(hash, 121)::int) % 100 < $4 THEN 'cohort' ELSE 'control' END";
 
 /// How many users the flag's lists name, and how many of these the identity and the other columns find.
-fn listed(identity: Identity) -> String {
+pub(super) fn listed(identity: Identity) -> String {
     let found = |column: &str| format!("(SELECT count(*) FROM users WHERE {column}::text = ANY($5 || $6))");
     format!("{}, (SELECT max(n) FROM (VALUES ({}), ({})) o(n))", found(column(identity)), found("email"), found("id"))
 }
 
-/// The users of the window with their arm, as the relations `seen` and `armed`. Each user is hashed once.
-fn armed(usage: &Usage, identity: Identity, sums: &str) -> String {
+/// The users of the window with their arm, as the relations `seen` and `armed`; `sums` is what else is added up for each user.
+/// Each user is hashed once, and the hash is a relation of its own because a nested one would be computed for each of its uses.
+pub(super) fn armed(usage: &Usage, identity: Identity, sums: &str) -> String {
     let (join, name) = usage.join(identity);
-    let (table, time, counted, arm) = (usage.table(), usage.time(), usage.counted(), arm());
+    let (table, time, counted) = (usage.table(), usage.time(), usage.counted());
     format!(
         "WITH seen AS MATERIALIZED (SELECT l.user_id, count(*) AS n, max({time}) AS newest{sums} FROM {table} l \
          WHERE {time} >= $1 AND {time} < $2 AND {counted} AND l.user_id IS NOT NULL GROUP BY l.user_id), \
          named AS (SELECT seen.*, {name} AS name FROM seen {join}), \
-         armed AS MATERIALIZED (SELECT named.*, {arm} AS arm FROM named)"
-    )
-}
-
-/// Requests and failures of each arm.
-pub(super) fn errors(usage: &Usage, identity: Identity) -> String {
-    let armed = armed(usage, identity, &format!(", count(*) FILTER (WHERE {}) AS failed", usage.failed()));
-    let listed = listed(identity);
-    format!(
-        "{armed} SELECT arm, count(*), sum(n)::bigint, sum(failed)::float8, \
-         (extract(epoch FROM max(newest)) * 1000)::bigint, {listed} FROM armed GROUP BY arm"
-    )
-}
-
-/// Requests and the 95th percentile of each arm, in seconds. Latencies are whole milliseconds, so that counting them is exact
-/// and needs no sort of all rows.
-pub(super) fn p95(usage: &Usage, identity: Identity) -> String {
-    let (table, time, counted) = (usage.table(), usage.time(), usage.counted());
-    let (armed, listed) = (armed(usage, identity, ""), listed(identity));
-    format!(
-        "{armed}, spread AS (SELECT a.arm, l.latency_ms AS latency, count(*) AS n FROM {table} l \
-         JOIN armed a USING (user_id) WHERE {time} >= $1 AND {time} < $2 AND {counted} AND l.latency_ms IS NOT NULL \
-         GROUP BY a.arm, l.latency_ms), \
-         ranked AS (SELECT arm, latency, sum(n) OVER (PARTITION BY arm ORDER BY latency) AS upto, \
-         sum(n) OVER (PARTITION BY arm) AS total FROM spread), \
-         points AS (SELECT arm, min(latency)::float8 / 1000 AS p95, max(total)::bigint AS total FROM ranked \
-         WHERE upto >= 0.95 * total GROUP BY arm) \
-         SELECT arm, count(*), coalesce(max(total), 0), max(p95), (extract(epoch FROM max(newest)) * 1000)::bigint, \
-         {listed} FROM armed LEFT JOIN points USING (arm) GROUP BY arm"
+         hashed AS MATERIALIZED (SELECT named.*, {HASH} AS hash FROM named), \
+         armed AS MATERIALIZED (SELECT hashed.*, {ARM} AS arm FROM hashed)"
     )
 }
 
 /// Users that have the feature, and how many of them are among those of the window.
 pub(super) fn adoption(usage: &Usage, identity: Identity) -> String {
-    let (armed, arm, column) = (armed(usage, identity, ""), arm(), column(identity));
+    let (armed, column) = (armed(usage, identity, ""), column(identity));
     format!(
-        "{armed} SELECT (SELECT count(*) FROM (SELECT {arm} AS arm FROM (SELECT {column}::text AS name FROM users) n) e \
-         WHERE arm IN ('cohort', 'white')), count(*) FILTER (WHERE arm IN ('cohort', 'white')), \
-         count(*) FILTER (WHERE arm = 'unknown'), count(*), \
+        "{armed}, everybody AS MATERIALIZED (SELECT name, {HASH} AS hash FROM (SELECT {column}::text AS name FROM users) n) \
+         SELECT (SELECT count(*) FROM everybody WHERE {ARM} IN ('cohort', 'white')), \
+         count(*) FILTER (WHERE arm IN ('cohort', 'white')), count(*) FILTER (WHERE arm = 'unknown'), count(*), \
          (extract(epoch FROM max(newest)) * 1000)::bigint FROM armed"
     )
 }

@@ -1,9 +1,10 @@
 //! The usage tables: cohort against control in one query, or a SELECT of the operator's own.
 //!
 //! Everything runs in a read-only transaction with a time limit, on a connection of its own. What the role may not read or the
-//! schema does not have is said; nothing is guessed.
+//! schema does not have is said; nothing is guessed. The built-in questions of one round share one answer ([`round`]).
 
 mod arms;
+mod round;
 mod schema;
 
 use std::time::Duration;
@@ -17,12 +18,13 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Encode, Postgres, Row, Type};
 use tokio::sync::OnceCell;
 
-use self::arms::{Counted, Kind, Listed};
+use self::arms::{Kind, Listed};
+use self::round::{Depth, Round, Rounds};
 use self::schema::Usage;
 use super::Question;
 use crate::domain::flags::Flag;
 use crate::domain::rollout::plan::Identity;
-use crate::domain::rollout::query::SqlQuery;
+use crate::domain::rollout::query::{Query as PlanQuery, SqlQuery};
 use crate::domain::rollout::reading::{Arm, Measured, Reading, Window};
 use crate::store::StoreError;
 use crate::store::postgres::{Pace, Session, Target};
@@ -31,12 +33,17 @@ use crate::store::postgres::{Pace, Session, Target};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const EXPOSED: u64 = 100;
 
+/// What is said of an answer that nobody asked for.
+const OTHER_COLUMNS: &str = "the database answered with other columns";
+
 /// The usage tables of a database.
 pub(super) struct UsageTables {
     target: Target,
     identity: Identity,
     limit: Duration,
+    depth: Depth,
     found: OnceCell<Usage>,
+    rounds: Rounds,
 }
 
 /// A moment as the server takes it: microseconds since 2000, binary.
@@ -58,9 +65,12 @@ impl Encode<'_, Postgres> for Moment {
 }
 
 impl UsageTables {
-    /// Nothing is contacted yet; `limit` bounds one statement.
-    pub(super) fn new(target: Target, identity: Identity, limit: Duration) -> Self {
-        Self { target, identity, limit, found: OnceCell::new() }
+    /// Nothing is contacted yet; `limit` bounds one statement. If one of the queries asks for latencies, they are read with
+    /// the failures.
+    pub(super) fn new(target: Target, identity: Identity, limit: Duration, queries: &[&PlanQuery]) -> Self {
+        let latencies = queries.iter().any(|query| matches!(query, PlanQuery::Sql(SqlQuery::CohortP95)));
+        let depth = if latencies { Depth::Latencies } else { Depth::Failures };
+        Self { target, identity, limit, depth, found: OnceCell::new(), rounds: Rounds::default() }
     }
 
     /// Measure.
@@ -95,8 +105,9 @@ impl UsageTables {
     async fn begin(&self) -> Result<Session, StoreError> {
         let mut session = Session::open(&self.target).await?;
         session.begin_read(Pace::Work { lock: Duration::from_secs(2), statement: Some(self.limit) }).await?;
-        // Compiling costs more than it saves on a question of this size.
-        session.send("SET LOCAL jit = off").await?;
+        // Compiling costs more than it saves on a question of this size. Sums by user need more than the usual 4 MB, and the
+        // server, which cannot know how few requests a span of latencies leaves, would sort them to join.
+        session.send("SET LOCAL jit = off; SET LOCAL work_mem = '16MB'; SET LOCAL enable_mergejoin = off").await?;
         Ok(session)
     }
 
@@ -105,46 +116,55 @@ impl UsageTables {
     }
 
     async fn asked(&self, query: &SqlQuery, question: &Question<'_>) -> Result<Reading, StoreError> {
-        let mut session = self.begin().await?;
-        let reading = match query {
-            SqlQuery::Text(text) => {
-                let (name, percent) = (question.flag.key.as_str(), i32::from(question.rung.get()));
-                let sql = wrapped(text);
-                free(&session.rows(bound_text(&sql, question.window, name, percent)).await?)
-            }
-            SqlQuery::CohortErrors => {
-                let sql = arms::errors(&self.usage(&mut session).await?, self.identity);
-                self.compared(&session.rows(bound(&sql, question)).await?, question, Kind::Failures)
-            }
-            SqlQuery::CohortP95 => {
-                let sql = arms::p95(&self.usage(&mut session).await?, self.identity);
-                self.compared(&session.rows(bound(&sql, question)).await?, question, Kind::Value)
-            }
-            SqlQuery::Adoption if question.window.to.duration_since(question.window.from).unsigned_abs() < DAY => {
-                Reading::Nothing("adoption is told over a window of 24 hours at least".to_owned())
-            }
-            SqlQuery::Adoption => {
-                let sql = arms::adoption(&self.usage(&mut session).await?, self.identity);
-                let row = session.row(bound(&sql, question)).await?;
-                row.and_then(|row| self.adopted(&row))
-                    .unwrap_or_else(|| Reading::Failed("the database answered with other columns".to_owned()))
-            }
-        };
-        session.abandon().await;
-        Ok(reading)
+        match query {
+            SqlQuery::CohortErrors => self.compared(question, Kind::Failures).await,
+            SqlQuery::CohortP95 => self.compared(question, Kind::Value).await,
+            SqlQuery::Adoption => self.adoption(question).await,
+            SqlQuery::Text(text) => self.free(text, question).await,
+        }
     }
 
-    fn compared(&self, rows: &[PgRow], question: &Question<'_>, kind: Kind) -> Reading {
-        let mut listed = Listed::default();
-        let mut counted = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Some((arm, found)) = read_arm(row) else {
-                return Reading::Failed("the database answered with other columns".to_owned());
-            };
-            counted.push(arm);
-            listed = found;
+    /// Cohort against control, from the round that this question belongs to.
+    async fn compared(&self, question: &Question<'_>, kind: Kind) -> Result<Reading, StoreError> {
+        let depth = if kind == Kind::Value { Depth::Latencies } else { self.depth };
+        let round = self.rounds.of(question, depth, async || self.round(question, depth).await).await?;
+        Ok(arms::reading(&round.counted(kind), round.listed, question.rung, self.identity, kind))
+    }
+
+    async fn round(&self, question: &Question<'_>, depth: Depth) -> Result<Round, StoreError> {
+        let mut session = self.begin().await?;
+        let usage = self.usage(&mut session).await?;
+        let sql = round::sql(&usage, self.identity, depth);
+        let mut query = bound(&sql, question);
+        if depth == Depth::Latencies {
+            for mark in round::usual(&mut session, &usage).await? {
+                query = query.bind(mark);
+            }
         }
-        arms::reading(&counted, listed, question.rung, self.identity, kind)
+        let rows = session.rows(query).await?;
+        session.abandon().await;
+        Round::read(&rows).ok_or_else(|| StoreError::Invalid(OTHER_COLUMNS.to_owned()))
+    }
+
+    async fn adoption(&self, question: &Question<'_>) -> Result<Reading, StoreError> {
+        if question.window.to.duration_since(question.window.from).unsigned_abs() < DAY {
+            return Ok(Reading::Nothing("adoption is told over a window of 24 hours at least".to_owned()));
+        }
+        let mut session = self.begin().await?;
+        let sql = arms::adoption(&self.usage(&mut session).await?, self.identity);
+        let row = session.row(bound(&sql, question)).await?;
+        session.abandon().await;
+        let reading = row.and_then(|row| self.adopted(&row));
+        Ok(reading.unwrap_or_else(|| Reading::Failed(OTHER_COLUMNS.to_owned())))
+    }
+
+    async fn free(&self, text: &str, question: &Question<'_>) -> Result<Reading, StoreError> {
+        let mut session = self.begin().await?;
+        let (name, percent) = (question.flag.key.as_str(), i32::from(question.rung.get()));
+        let sql = wrapped(text);
+        let rows = session.rows(bound_text(&sql, question.window, name, percent)).await?;
+        session.abandon().await;
+        Ok(free(&rows))
     }
 
     fn adopted(&self, row: &PgRow) -> Option<Reading> {
@@ -191,17 +211,6 @@ fn wrapped(text: &str) -> String {
 
 fn whole(row: &PgRow, column: usize) -> Option<u64> {
     u64::try_from(row.try_get::<i64, _>(column).ok()?).ok()
-}
-
-fn read_arm(row: &PgRow) -> Option<(Counted, Listed)> {
-    let counted = Counted {
-        arm: row.try_get(0).ok()?,
-        users: whole(row, 1)?,
-        requests: whole(row, 2)?,
-        number: row.try_get(3).ok()?,
-        newest: row.try_get(4).ok()?,
-    };
-    Some((counted, Listed { by_identity: whole(row, 5)?, by_another: whole(row, 6)? }))
 }
 
 /// What a free question gave.
