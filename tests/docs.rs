@@ -71,14 +71,15 @@ impl World {
         (output.status.code().unwrap(), text)
     }
 
-    /// A line of a document must be done; a question about a user may be answered with no, and stays a question.
+    /// A line of a document must be done; a question may be answered with no, and a rollout may wait for a person.
     #[track_caller]
     fn follow(&self, line: &str, sources: &str) {
         if NOT_RUN.iter().any(|(start, _)| line.starts_with(start)) {
             return;
         }
         let (status, text) = self.shell(line, sources);
-        let question = [" check ", " diff ", " audit"].iter().any(|word| line.contains(word));
+        let question =
+            [" check ", " diff ", " audit", " --once ", "rollout status "].iter().any(|word| line.contains(word));
         assert!(status == 0 || (status == 1 && question), "exit {status}: {line}\n{text}");
     }
 }

@@ -48,3 +48,29 @@ fn a_run_whose_database_is_gone_stops_by_itself_before_another_could_begin() {
     done.says("stopped acting").says("the exposure stays");
     assert_eq!(desk.place.double().count("PUT", "/api/v1/features/unified_llm_hub"), writes);
 }
+
+#[test]
+fn a_run_that_nobody_drove_for_too_long_is_taken_back_by_the_deadman() {
+    let desk = Desk::hub_only();
+    desk.run(" --once").exits(1);
+    desk.run(" --once --deadman 10m").exits(1);
+    desk.everywhere(true, 0);
+    std::thread::sleep(Duration::from_millis(1_500));
+    let done = desk.run(" --once --deadman 1s").exits(8);
+    done.says("abandoned for").says("--deadman").prints("rolled_back");
+    desk.everywhere(false, 0);
+}
+
+#[test]
+fn a_plan_may_go_back_to_off_instead_of_what_was_before() {
+    let desk = Desk::hub_only();
+    let before = json!({"enabled": true, "rollout_percentage": 50, "whitelist_users": ["ana@example.com"]});
+    desk.place.double().set_flag_everywhere(FLAG, before);
+    desk.plan(&super::PLAN.replace("bake = \"1s\"", "bake = \"1s\"\nrollback_to = \"off\""));
+    let started = desk.run("").spawn();
+    desk.until("at 50", |standing| standing["wanted"] == 50 && standing["applied"] == true);
+    desk.measure("0.2");
+    let done = started.wait();
+    assert_eq!(done.status, 8, "{}", done.stderr);
+    assert_eq!(desk.place.double().member(FLAG, "enabled"), vec![json!(false); 4]);
+}

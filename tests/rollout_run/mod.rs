@@ -1,5 +1,6 @@
 //! Gated rollouts through the real binary: a hub with four workers, a database of its own, and a metric that the test steers.
 
+mod ci;
 mod crash;
 mod ending;
 mod flow;

@@ -166,7 +166,11 @@ impl Controller<'_> {
         let before = self.progress.state;
         let action = decision.action;
         let state = decision.state();
-        let text = decision.reasons.first().map(ToString::to_string).unwrap_or_default();
+        let text = match decision.reasons.first() {
+            Some(reason) => reason.to_string(),
+            None if state == State::Completed => format!("{} % baked and passed", rung.get()),
+            None => String::new(),
+        };
         // The words carry numbers that change with every second; what they are about does not.
         let news = state != before || causes(self.progress.decision.as_ref()) != causes(Some(&decision));
         let reasons: Vec<String> = decision.reasons.iter().map(ToString::to_string).collect();

@@ -149,7 +149,7 @@ fn gate_line(gate: &GateView, page: &mut Page) {
     );
     page.spans(&[(tone, word), (Tone::Plain, line.trim_end())]);
     let last = format!("last {value}{condition}{samples}  {}", sparkline(&gate.history));
-    page.spans(&[(Tone::Dim, "     "), (Tone::Plain, &fit(&last, WIDTH - 5))]);
+    page.spans(&[(Tone::Dim, "     "), (Tone::Plain, &fit(last.trim_end(), WIDTH - 5))]);
 }
 
 /// A number as a gate shows it; a ratio has no unit.
