@@ -36,6 +36,11 @@ pub trait View: Serialize {
     /// Put it on the page.
     fn page(&self, page: &mut Page);
 
+    /// The page for a pull request, where the one for a terminal would not read well as Markdown.
+    fn summary(&self, page: &mut Page) {
+        self.page(page);
+    }
+
     /// The whole document for people, where it is not a page: an export, say.
     fn text(&self) -> Option<String> {
         None
@@ -51,8 +56,12 @@ pub(super) fn render<V: View>(view: &V, format: Format, style: Style) -> io::Res
         return Ok(text);
     }
     let mut page = Page::default();
+    if format == Format::Markdown {
+        view.summary(&mut page);
+        return Ok(page.markdown());
+    }
     view.page(&mut page);
-    Ok(if format == Format::Markdown { page.markdown() } else { page.render(style) })
+    Ok(page.render(style))
 }
 
 /// A value as JSON or YAML. JSON is pretty: it is read by people in CI logs as often as by programs.

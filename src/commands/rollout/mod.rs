@@ -5,6 +5,7 @@ mod plan;
 mod run;
 mod status;
 mod steer;
+mod summary;
 pub mod view;
 
 use clap::Subcommand;

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::summary::summary;
 use crate::app::{GateView, Standing};
 use crate::domain::rollout::decide::minutes;
 use crate::domain::rollout::state::State;
@@ -21,6 +22,10 @@ pub struct StatusView(pub Standing);
 impl View for StatusView {
     fn page(&self, page: &mut Page) {
         draw(&self.0, page);
+    }
+
+    fn summary(&self, page: &mut Page) {
+        summary(&self.0, page);
     }
 }
 
@@ -108,7 +113,7 @@ fn why(standing: &Standing) -> String {
     fit(&format!("{stored}{why}"), WIDTH - 6 - standing.state.word().len())
 }
 
-fn step(standing: &Standing) -> String {
+pub(super) fn step(standing: &Standing) -> String {
     let place = standing.wanted.and_then(|wanted| standing.steps.iter().position(|rung| *rung == wanted));
     let mut words = vec![match (place, standing.wanted) {
         (Some(place), Some(wanted)) => format!("{}/{}  wanted {wanted} %", place + 1, standing.steps.len()),
@@ -153,7 +158,7 @@ fn gate_line(gate: &GateView, page: &mut Page) {
 }
 
 /// A number as a gate shows it; a ratio has no unit.
-fn number(value: f64, ratio: bool) -> String {
+pub(super) fn number(value: f64, ratio: bool) -> String {
     if ratio { format!("×{}", shown(value)) } else { shown(value) }
 }
 
@@ -176,7 +181,7 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
         .collect()
 }
 
-fn next(standing: &Standing) -> String {
+pub(super) fn next(standing: &Standing) -> String {
     if let Some(next) = standing.next.as_ref().filter(|_| !standing.state.is_terminal()) {
         let left = next.at.map(|at| {
             let left = std::time::Duration::try_from(at.duration_since(standing.at)).unwrap_or_default();
