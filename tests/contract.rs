@@ -276,7 +276,7 @@ fn writers_at_the_same_time_lose_no_entry() {
         let names: Vec<String> = (0..6).map(|number| format!("user{number}")).collect();
         let started: Vec<_> = names
             .iter()
-            .map(|name| place.line(&format!("flags whitelist add {FLAG} {name} -o json --timeout 60s")).spawn())
+            .map(|name| place.line(&format!("flags whitelist add {FLAG} {name} -o json --timeout 2m")).spawn())
             .collect();
         for (run, name) in started.into_iter().zip(&names) {
             let done = run.wait();

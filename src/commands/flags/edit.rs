@@ -15,7 +15,7 @@ use crate::app::{Answer, App, FlagStore, StoreError};
 use crate::commands::Globals;
 use crate::error::Error;
 
-/// How long a set operation waits for another llmhub on this machine.
+/// How long a set operation waits for another llmhub on this machine; with `--timeout` it is half of that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Change one flag on the sources chosen for writing, and show it.
@@ -42,7 +42,10 @@ pub async fn carry_out(
     let stores: Vec<Arc<dyn FlagStore>> = stores.into_iter().map(Arc::from).collect();
     let mut locks = Vec::new();
     if !globals.dry_run {
-        let patience = if verb.rivals == Rivals::Await { PATIENCE } else { Duration::ZERO };
+        let patience = match verb.rivals {
+            Rivals::Await => globals.timeout.map_or(PATIENCE, |limit| limit / 2),
+            _ => Duration::ZERO,
+        };
         for store in &stores {
             locks.push(store.lock(patience).await?);
         }
