@@ -271,6 +271,8 @@ pub struct Request {
     pub actor: String,
     /// Why.
     pub reason: Option<String>,
+    /// When, by the store's clock.
+    pub asked_at: Timestamp,
 }
 
 /// What one write of state holds; all of it stands or none.
