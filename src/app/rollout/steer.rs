@@ -3,8 +3,10 @@
 //! A run in another process is asked by a request that its holder obeys within seconds. A run that nobody holds is changed
 //! here, under a lease of our own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::controller::{Mode, Spectator};
@@ -13,6 +15,7 @@ use super::resume::{no_open_run, planned, remembered};
 use super::standing::{LeaseView, Parts, Standing};
 use crate::app::App;
 use crate::domain::flags::FlagKey;
+use crate::domain::rollout::plan::{Metric, Plan};
 use crate::domain::rollout::state::State;
 use crate::error::Error;
 use crate::store::StoreError;
@@ -71,6 +74,28 @@ impl App {
     pub async fn rollout_open_plan(&self, flag: &FlagKey) -> Result<Option<String>, Error> {
         let stored = self.run_store().await?.read(flag).await?;
         Ok(stored.filter(|stored| stored.run.ended_at.is_none()).map(|stored| stored.run.plan))
+    }
+
+    /// When the open run began, and what it took in the hour before of the metrics that it shares with this plan; `None` where
+    /// no run is open.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn rollout_baseline(
+        &self,
+        flag: &FlagKey,
+        plan: &Plan,
+    ) -> Result<Option<(Timestamp, BTreeMap<String, f64>)>, Error> {
+        let stored = self.run_store().await?.read(flag).await?;
+        let Some(stored) = stored.filter(|stored| stored.run.ended_at.is_none()) else { return Ok(None) };
+        let mut progress = remembered(&stored)?;
+        let known = planned(&stored, &progress)?;
+        // The same name may ask something else in another plan.
+        let same = |metric: &Metric| (metric.name.clone(), metric.query.clone(), metric.relative);
+        let shared: Vec<_> = known.metrics.iter().map(same).collect();
+        let wanted: Vec<_> = plan.metrics.iter().map(same).filter(|metric| shared.contains(metric)).collect();
+        progress.baseline.retain(|name, _| wanted.iter().any(|(wanted, ..)| wanted == name));
+        Ok(Some((stored.run.started_at, progress.baseline)))
     }
 
     /// Refuse early when somebody runs it.
