@@ -263,7 +263,10 @@ async fn the_percentile_is_exact_wherever_the_statistics_look_for_it() {
     let database = Database::migrated();
     planted(&database, "false").await;
     database
-        .sql("ALTER TABLE cohort ADD PRIMARY KEY (id); DELETE FROM llm_usage_analytics WHERE user_id IS NULL")
+        .sql(
+            "ALTER TABLE llm_usage_analytics DROP CONSTRAINT llm_usage_analytics_counts_check; \
+              ALTER TABLE cohort ADD PRIMARY KEY (id); DELETE FROM llm_usage_analytics WHERE user_id IS NULL",
+        )
         .await;
     let exposed = "user_id IN (SELECT id FROM cohort)";
     for (name, latency) in [
@@ -301,7 +304,9 @@ async fn an_arm_without_latencies_has_no_percentile_and_spoils_no_other() {
     database.sql(&format!("UPDATE llm_usage_analytics SET latency_ms = NULL WHERE NOT {exposed}")).await;
     let measured = number(p95().await);
     assert_eq!((measured.control, measured.value), (None, 0.319));
-    database.sql(&format!("UPDATE llm_usage_analytics SET latency_ms = CASE WHEN {exposed} THEN NULL ELSE 5 END")).await;
+    database
+        .sql(&format!("UPDATE llm_usage_analytics SET latency_ms = CASE WHEN {exposed} THEN NULL ELSE 5 END"))
+        .await;
     let reading = p95().await;
     assert!(matches!(&reading, Reading::Nothing(_)), "{reading:?}");
     database.sql("DELETE FROM llm_usage_analytics").await;

@@ -35,6 +35,9 @@ fn a_rollout_whose_gates_pass_goes_to_everybody_and_says_each_step() {
         "SELECT rung || ' ' || direction || ' ' || (applied_at IS NOT NULL) FROM llmhub.rollout_step ORDER BY number",
     );
     assert_eq!(steps, ["0 up true", "50 up true", "100 up true"]);
+    // The first window of a rung lies wholly after its convergence.
+    let odd = desk.place.query("SELECT verdict || details FROM llmhub.rollout_measurement WHERE verdict <> 'pass'");
+    assert_eq!(odd, [""; 0]);
 }
 
 #[test]
@@ -116,7 +119,10 @@ fn a_baseline_that_was_taken_once_serves_every_decision_and_whoever_assesses_mea
         (evidence["value"].as_f64(), evidence["reason"].as_str().unwrap_or_default().to_owned())
     };
     let (value, reason) = assess("");
-    assert!(value.is_some_and(|value| (value - 1.3).abs() < 1e-9) && reason.contains("the run that is under way"), "{reason}");
+    assert!(
+        value.is_some_and(|value| (value - 1.3).abs() < 1e-9) && reason.contains("the run that is under way"),
+        "{reason}"
+    );
     assert_eq!(assess(" --since 2026-01-01T00:00:00Z").0, Some(1.0), "who names another hour is taken at the word");
     desk.line(&format!("promote {FLAG} --reason testers")).exits(0);
     let mut standing = json!(null);

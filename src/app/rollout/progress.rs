@@ -210,7 +210,8 @@ mod tests {
 
     /// A run in this state on a rung that has stood for a while, with what was counted there.
     fn standing(state: State, applied: bool) -> Progress {
-        let mut progress = Progress { state, applied, bake: Some(BakeClock::start(Timestamp::UNIX_EPOCH)), ..Progress::default() };
+        let mut progress =
+            Progress { state, applied, bake: Some(BakeClock::start(Timestamp::UNIX_EPOCH)), ..Progress::default() };
         let counted = Counters { consecutive_passes: 3, consecutive_failures: 1, failures: 2, ..Counters::default() };
         progress.counters.insert("error_rate".to_owned(), counted);
         progress

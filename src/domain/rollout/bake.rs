@@ -129,12 +129,8 @@ mod tests {
             now += jiff::SignedDuration::from_secs(60);
             clock.tick(&plan, State::Baking, now, Some(Duration::from_secs(60)));
         }
-        let ticked = clock.tick(
-            &plan,
-            state,
-            now + jiff::SignedDuration::from_secs(wall),
-            steady.map(Duration::from_secs),
-        );
+        let ticked =
+            clock.tick(&plan, state, now + jiff::SignedDuration::from_secs(wall), steady.map(Duration::from_secs));
         assert_eq!((ticked, clock.baked().as_secs(), clock.held().as_secs()), after, "{name}");
     }
 
