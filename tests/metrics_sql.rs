@@ -263,7 +263,10 @@ async fn the_percentile_is_exact_wherever_the_statistics_look_for_it() {
     let database = Database::migrated();
     planted(&database, "false").await;
     database
-        .sql("ALTER TABLE cohort ADD PRIMARY KEY (id); DELETE FROM llm_usage_analytics WHERE user_id IS NULL")
+        .sql(
+            "ALTER TABLE llm_usage_analytics DROP CONSTRAINT llm_usage_analytics_counts_check; \
+              ALTER TABLE cohort ADD PRIMARY KEY (id); DELETE FROM llm_usage_analytics WHERE user_id IS NULL",
+        )
         .await;
     let exposed = "user_id IN (SELECT id FROM cohort)";
     for (name, latency) in [
@@ -273,6 +276,10 @@ async fn the_percentile_is_exact_wherever_the_statistics_look_for_it() {
         ("all the same", "40".to_owned()),
         ("a slow cohort", format!("CASE WHEN {exposed} THEN 5000 ELSE 100 END + (random() * 500)::int")),
         ("a fast cohort", format!("CASE WHEN {exposed} THEN 0 ELSE 4000 END + (random() * 500)::int")),
+        ("two values, at the very percentile", "CASE WHEN id % 20 = 0 THEN 900 ELSE 100 END".to_owned()),
+        ("clocks that ran backwards", "(random() * 4000)::int - 3900".to_owned()),
+        ("the largest that fit", "CASE WHEN id % 7 = 0 THEN 2147483647 ELSE 0 END".to_owned()),
+        ("hardly anything measured", "CASE WHEN random() < 0.004 THEN (random() * 900)::int END".to_owned()),
     ] {
         for analyse in [
             "",
@@ -286,6 +293,24 @@ async fn the_percentile_is_exact_wherever_the_statistics_look_for_it() {
             assert_eq!(percentiles(&database).await, ours, "{name}{analyse}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_arm_without_latencies_has_no_percentile_and_spoils_no_other() {
+    let database = Database::migrated();
+    planted(&database, "false").await;
+    let exposed = "user_id IN (SELECT id FROM cohort)";
+    let p95 = async || ask(&open(&database, Identity::Email), "@cohort_p95", &flag(&[], &[]), 25, 1).await;
+    database.sql(&format!("UPDATE llm_usage_analytics SET latency_ms = NULL WHERE NOT {exposed}")).await;
+    let measured = number(p95().await);
+    assert_eq!((measured.control, measured.value), (None, 0.319));
+    database
+        .sql(&format!("UPDATE llm_usage_analytics SET latency_ms = CASE WHEN {exposed} THEN NULL ELSE 5 END"))
+        .await;
+    let reading = p95().await;
+    assert!(matches!(&reading, Reading::Nothing(_)), "{reading:?}");
+    database.sql("DELETE FROM llm_usage_analytics").await;
+    assert!(matches!(p95().await, Reading::Nothing(reason) if reason.contains("no user has requests")));
 }
 
 #[tokio::test]

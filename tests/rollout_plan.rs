@@ -63,6 +63,16 @@ fn a_plan_that_is_wrong_is_refused_by_line_and_nothing_is_asked() {
 }
 
 #[test]
+fn a_password_in_an_address_is_refused_and_never_repeated() {
+    let (home, place) = env_home();
+    for address in ["http://u:canary-password-9a55@x:9090", "http://x/?token=canary-password-9a55"] {
+        home.line(&format!("rollout plan unified_llm_hub {place} --prometheus {address}"))
+            .exits(2)
+            .says("the address of --prometheus must");
+    }
+}
+
+#[test]
 fn a_plan_for_another_flag_a_missing_file_and_an_unknown_flag_are_refused() {
     let (home, place) = env_home();
     let plan = home.line(&format!("rollout plan unified_llm_hub {place}")).exits(0).stdout;

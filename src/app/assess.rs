@@ -2,6 +2,7 @@
 //!
 //! A number that is not known says why; it never counts as a good one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -35,6 +36,8 @@ pub struct AssessWish<'a> {
     pub window: Duration,
     /// When the rollout began: the hour before it is what latency is compared with.
     pub since: Option<Timestamp>,
+    /// What a run that is under way has taken of its metrics in that hour, by their names.
+    pub taken: &'a BTreeMap<String, f64>,
 }
 
 impl App {
@@ -100,6 +103,11 @@ async fn number(source: &dyn MetricSource, wish: &AssessWish<'_>, metric: &Metri
     let reading = measure(source, wish, metric, window).await;
     if metric.relative != Relative::Baseline {
         return judge(metric, &reading, &context(wish, window, None));
+    }
+    if let Some(value) = wish.taken.get(&metric.name) {
+        let mut judgement = judge(metric, &reading, &context(wish, window, Some(*value)));
+        judgement.reason.push_str(", against the hour before the run that is under way");
+        return judgement;
     }
     let hour = Duration::from_secs(60 * 60);
     match (wish.since, &reading) {

@@ -41,7 +41,8 @@ pub struct Assess {
     /// The span that the numbers are about
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     window: Duration,
-    /// When the rollout began, such as 2026-03-01T12:00:00Z: the hour before it is what latency is compared with
+    /// When the rollout began, such as 2026-03-01T12:00:00Z: the hour before it is what latency is compared with. A run that is
+    /// under way knows it
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
     /// Criteria instead of those that are built in
@@ -177,7 +178,24 @@ impl Assess {
             app.ui.warn("nothing is measured: give --plan FILE (llmhub rollout plan writes one), or a database");
             return Ok(Vec::new());
         };
-        app.measure_criteria(&AssessWish { plan, flag: &flag, window: self.window, since: self.since }).await
+        let (since, taken) = self.before(app, plan).await;
+        app.measure_criteria(&AssessWish { plan, flag: &flag, window: self.window, since, taken: &taken }).await
+    }
+
+    /// What the numbers are compared with: what the operator names, or else the run that is under way. A state that cannot be
+    /// read keeps nobody from an answer.
+    async fn before(&self, app: &App, plan: &Plan) -> (Option<Timestamp>, BTreeMap<String, f64>) {
+        if self.since.is_some() {
+            return (self.since, BTreeMap::new());
+        }
+        match app.rollout_baseline(&self.name, plan).await {
+            Ok(Some((since, taken))) => (Some(since), taken),
+            Ok(None) => (None, BTreeMap::new()),
+            Err(error) => {
+                app.ui.warn(&format!("whether a rollout is under way is not known: {error}"));
+                (None, BTreeMap::new())
+            }
+        }
     }
 
     /// What the operator says, on the command line or at the terminal. Only what can still change the answer is asked.

@@ -27,6 +27,47 @@ fn a_process_that_hangs_on_the_way_back_is_named_and_nothing_is_claimed() {
 }
 
 #[test]
+fn a_database_that_hangs_delays_no_way_back_and_its_outcome_is_called_unknown() {
+    let desk = Desk::new();
+    let started = desk.begin("");
+    desk.until("at 50", |standing| standing["wanted"] == 50 && standing["applied"] == true);
+    let target = desk.place.database.as_ref().unwrap();
+    std::thread::scope(|scope| {
+        // Somebody has the row and does not let go.
+        let lock = "BEGIN; SELECT name FROM feature_flags FOR UPDATE; SELECT pg_sleep(25); COMMIT";
+        scope.spawn(|| crate::support::places::runtime().block_on(target.sql(lock)));
+        std::thread::sleep(Duration::from_millis(300));
+        let since = std::time::Instant::now();
+        desk.measure("0.2");
+        let hub = desk.place.double();
+        while hub.member(FLAG, "enabled").contains(&json!(true)) {
+            assert!(since.elapsed() < Duration::from_secs(15), "the processes wait for the database");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let done = started.wait();
+        assert_eq!(done.status, 11, "{}", done.stderr);
+        done.prints("rollback_unverified").prints("db: ");
+        desk.everywhere(false, 0);
+    });
+}
+
+#[test]
+fn what_is_not_live_is_not_kept_for_the_next_restart_either() {
+    let desk = Desk::new();
+    let started = desk.run("").spawn();
+    desk.until_state("awaiting_approval");
+    desk.place.double().fail(When::always().method("PUT"), Fault::Json500);
+    desk.line(&format!("promote {FLAG} --reason testers")).exits(0);
+    desk.until("tried", |standing| standing["wanted"] == 50 && standing["live"]["verdict"] == "partial");
+    let kept = desk.place.query("SELECT rollout_percentage::text FROM feature_flags WHERE name = 'unified_llm_hub'");
+    assert_eq!(kept, ["0"], "a restart must find the smaller exposure");
+    desk.place.double().repair_all();
+    desk.line(&format!("abort {FLAG} --reason done -y")).exits(0);
+    assert_eq!(started.wait().status, 8);
+    desk.everywhere(false, 0);
+}
+
+#[test]
 fn a_run_whose_database_is_gone_stops_by_itself_before_another_could_begin() {
     let cluster = Cluster::start();
     let hub = Hub::builder().workers(4).rate_limit(1_000_000).start();

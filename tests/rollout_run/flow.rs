@@ -35,6 +35,9 @@ fn a_rollout_whose_gates_pass_goes_to_everybody_and_says_each_step() {
         "SELECT rung || ' ' || direction || ' ' || (applied_at IS NOT NULL) FROM llmhub.rollout_step ORDER BY number",
     );
     assert_eq!(steps, ["0 up true", "50 up true", "100 up true"]);
+    // The first window of a rung lies wholly after its convergence.
+    let odd = desk.place.query("SELECT verdict || details FROM llmhub.rollout_measurement WHERE verdict <> 'pass'");
+    assert_eq!(odd, [""; 0]);
 }
 
 #[test]
@@ -98,4 +101,43 @@ fn one_decision_at_a_time_for_timers() {
     };
     assert_eq!(last.status, 0, "{}{}", last.stdout, last.stderr);
     desk.everywhere(true, 100);
+}
+
+#[test]
+fn a_baseline_that_was_taken_once_serves_every_decision_and_whoever_assesses_meanwhile() {
+    let desk = Desk::hub_only();
+    let ratio = "name = \"latency_ratio\"\nrelative = \"baseline\"";
+    let plan = super::PLAN.replace("name = \"errors\"", ratio).replace("< 0.02", "<= 1.2").replace("> 0.05", "> 1.5");
+    desk.plan(&plan);
+    desk.measure("0.1");
+    desk.run(" --once").exits(1);
+    // The baseline is not measured again: by a moving one this would be a ratio of 1.
+    desk.measure("0.13");
+    let assess = |options: &str| {
+        let line = format!("assess {FLAG} --plan plan.toml -o json{options}");
+        let evidence = desk.place.line(&line).done().json()["evidence"][0].clone();
+        (evidence["value"].as_f64(), evidence["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let (value, reason) = assess("");
+    assert!(
+        value.is_some_and(|value| (value - 1.3).abs() < 1e-9) && reason.contains("the run that is under way"),
+        "{reason}"
+    );
+    assert_eq!(assess(" --since 2026-01-01T00:00:00Z").0, Some(1.0), "who names another hour is taken at the word");
+    desk.line(&format!("promote {FLAG} --reason testers")).exits(0);
+    let mut standing = json!(null);
+    for _ in 0..40 {
+        desk.run(" --once").done();
+        standing = desk.standing();
+        if standing["wanted"] == 50 && standing["gates"][0]["value"].is_number() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(400));
+    }
+    let gate = &standing["gates"][0];
+    assert_eq!((&standing["wanted"], &gate["verdict"]), (&json!(50), &json!("inconclusive")), "{standing:#}");
+    assert!((gate["value"].as_f64().unwrap() - 1.3).abs() < 1e-9, "{gate:#}");
+    // Once the run has ended there is nothing to compare with but what the operator names.
+    desk.line(&format!("abort {FLAG} --reason done -y")).exits(0);
+    assert_eq!(assess("").0, None);
 }

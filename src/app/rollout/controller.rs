@@ -183,6 +183,10 @@ impl Controller<'_> {
         // A look that fails is made again: the lease decides when it is too late.
         for request in asked.unwrap_or_default() {
             self.grant_wish(&request).await?;
+            // A way back that has begun is finished, and an end is an end: who asks the opposite at the same moment is too late.
+            if self.progress.state == State::RollingBack || self.progress.state.is_terminal() {
+                break;
+            }
         }
         Ok(())
     }
@@ -190,7 +194,6 @@ impl Controller<'_> {
     /// Do what one person asked.
     pub(super) async fn grant_wish(&mut self, request: &Request) -> Result<(), StoreError> {
         let by = json!({"by": request.actor, "reason": request.reason});
-        let before = self.progress.state;
         let kind = match request.wish {
             Wish::Pause => {
                 self.progress.state = State::Paused;
@@ -200,10 +203,7 @@ impl Controller<'_> {
                 self.take_up_again();
                 "resumed"
             }
-            Wish::Promote => {
-                self.progress.promoted = true;
-                "promoted"
-            }
+            Wish::Promote => self.progress.promote(request.asked_at),
             Wish::Abort => {
                 self.begin_back(format!("aborted by {}{}", request.actor, reason_words(request.reason.as_deref())));
                 "aborted"
@@ -213,30 +213,19 @@ impl Controller<'_> {
                 "aborted_kept"
             }
         };
-        if before.is_terminal() {
-            self.progress.state = before;
-        }
-        let answered = if request.id > 0 { vec![request.id] } else { Vec::new() };
+        let answered = vec![request.id];
         let mut commit = Commit { events: vec![event(kind, by)], answered, ..Commit::default() };
         if self.progress.state == State::RollingBack {
             commit.steps.push(self.intent_down());
         }
         self.keep(commit).await?;
-        self.show(Some(Happening { kind, text: format!("{kind} by {}", request.actor) }));
+        self.show(Some(Happening { kind, text: format!("{} by {}", kind.replace('_', " "), request.actor) }));
         Ok(())
     }
 
-    /// A person resumed the run: what led to the pause is forgiven, and a full window is measured before it goes up.
+    /// A person resumed the run.
     pub(super) fn take_up_again(&mut self) {
-        let now = self.held.now();
-        if matches!(self.progress.state, State::Paused | State::Conflict) {
-            self.progress.state = if self.progress.applied { State::Baking } else { State::Applying };
-        }
-        self.progress.counters.values_mut().for_each(crate::domain::rollout::counters::Counters::forgive);
-        self.progress.measured_since = Some(now);
-        if let Some(bake) = &mut self.progress.bake {
-            bake.resume(now);
-        }
+        self.progress.take_up_again(self.held.now());
         self.trying_since = None;
     }
 

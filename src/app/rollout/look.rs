@@ -37,11 +37,7 @@ impl Controller<'_> {
         let was_foreign = self.foreign.is_some();
         self.foreign = self.stranger_of(&look, rung);
         if was_foreign && self.foreign.is_none() {
-            let mut bake = self.progress.bake.clone();
-            if let Some(bake) = &mut bake {
-                self.begin_bake_again(bake, self.held.now());
-            }
-            self.progress.bake = bake;
+            self.progress.begin_bake_again(self.held.now());
         }
         if !look.silent.is_empty() {
             if let Some(live) = &mut self.progress.live {
@@ -109,11 +105,7 @@ impl Controller<'_> {
             text: format!("a process restarted and came back with other values: bringing it to {rung} % again"),
         }));
         self.prove_again(rung).await?;
-        let mut bake = self.progress.bake.clone();
-        if let Some(bake) = &mut bake {
-            self.begin_bake_again(bake, self.held.now());
-        }
-        self.progress.bake = bake;
+        self.progress.begin_bake_again(self.held.now());
         if matches!(self.progress.state, State::Evaluating | State::Holding) {
             self.progress.state = State::Baking;
         }

@@ -3,8 +3,10 @@
 //! A run in another process is asked by a request that its holder obeys within seconds. A run that nobody holds is changed
 //! here, under a lease of our own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::controller::{Mode, Spectator};
@@ -13,7 +15,7 @@ use super::resume::{no_open_run, planned, remembered};
 use super::standing::{LeaseView, Parts, Standing};
 use crate::app::App;
 use crate::domain::flags::FlagKey;
-use crate::domain::rollout::decide::Cause;
+use crate::domain::rollout::plan::{Metric, Plan};
 use crate::domain::rollout::state::State;
 use crate::error::Error;
 use crate::store::StoreError;
@@ -74,6 +76,28 @@ impl App {
         Ok(stored.filter(|stored| stored.run.ended_at.is_none()).map(|stored| stored.run.plan))
     }
 
+    /// When the open run began, and what it took in the hour before of the metrics that it shares with this plan; `None` where
+    /// no run is open.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn rollout_baseline(
+        &self,
+        flag: &FlagKey,
+        plan: &Plan,
+    ) -> Result<Option<(Timestamp, BTreeMap<String, f64>)>, Error> {
+        let stored = self.run_store().await?.read(flag).await?;
+        let Some(stored) = stored.filter(|stored| stored.run.ended_at.is_none()) else { return Ok(None) };
+        let mut progress = remembered(&stored)?;
+        let known = planned(&stored, &progress)?;
+        // The same name may ask something else in another plan.
+        let same = |metric: &Metric| (metric.name.clone(), metric.query.clone(), metric.relative);
+        let shared: Vec<_> = known.metrics.iter().map(same).collect();
+        let wanted: Vec<_> = plan.metrics.iter().map(same).filter(|metric| shared.contains(metric)).collect();
+        progress.baseline.retain(|name, _| wanted.iter().any(|(wanted, ..)| wanted == name));
+        Ok(Some((stored.run.started_at, progress.baseline)))
+    }
+
     /// Refuse early when somebody runs it.
     ///
     /// # Errors
@@ -106,11 +130,16 @@ impl App {
                 return Err(no_open_run(flag));
             };
             let answered = asked.is_some() && stored.requests.iter().all(|request| Some(request.id) != asked);
-            if stored.run.ended_at.is_some() || (answered && wish != Wish::Abort) {
+            if stored.run.ended_at.is_some() {
+                let steered = self.standing_of(flag, &stored)?;
+                let back = matches!(steered.standing.stored_state, State::RolledBack | State::RollbackUnverified);
+                return if answered || (back && wish == Wish::Abort) { Ok(steered) } else { Err(too_late(&steered)) };
+            }
+            if answered && wish != Wish::Abort {
                 return self.standing_of(flag, &stored);
             }
             if !stored.lease.is_live() {
-                return self.steer_alone(&*store, flag, wish, reason, spectator).await;
+                return self.steer_alone(&*store, flag, Alone { wish, reason, asked }, spectator).await;
             }
             if asked.is_none() {
                 let actor = self.note("rollout", None).actor;
@@ -133,15 +162,14 @@ impl App {
         &self,
         store: &dyn RunStore,
         flag: &FlagKey,
-        wish: Wish,
-        reason: Option<String>,
+        alone: Alone,
         spectator: &dyn Spectator,
     ) -> Result<Steered, Error> {
-        let take = match wish {
+        let take = match alone.wish {
             Wish::Abort => Take::Abort,
             Wish::AbortKeep => Take::AbortKeep,
             Wish::Pause | Wish::Promote | Wish::Resume => {
-                self.mark(store, flag, wish, reason).await?;
+                self.mark(store, flag, &alone).await?;
                 self.ui.note(&format!(
                     "nobody drives the run now; it obeys when it is taken up: llmhub rollout resume {flag}"
                 ));
@@ -150,7 +178,7 @@ impl App {
             }
         };
         self.ui.note("nobody holds the run: doing it from here");
-        let mode = Mode::ToTheEnd;
+        let (mode, reason) = (Mode::ToTheEnd, alone.reason);
         let drive = Drive { mode, deadman: None, claim: Claim::WhenFree, wish: take, reason, spectator };
         let Left { standing, back_status, lost } = self.rollout_take_up(flag, drive).await?;
         match lost {
@@ -160,19 +188,13 @@ impl App {
     }
 
     /// Write a wish into the memory of a run that nobody holds; whoever takes it up obeys.
-    async fn mark(
-        &self,
-        store: &dyn RunStore,
-        flag: &FlagKey,
-        wish: Wish,
-        reason: Option<String>,
-    ) -> Result<(), Error> {
+    async fn mark(&self, store: &dyn RunStore, flag: &FlagKey, alone: &Alone) -> Result<(), Error> {
         let actor = self.note("rollout", None).actor;
         let grant = match store.acquire(flag, &actor, &Claim::WhenFree).await? {
             Acquired::Granted(grant) => grant,
             Acquired::Held(lease) => return Err(busy(flag, &lease)),
         };
-        let marked = self.mark_under(store, flag, &grant, wish, reason).await;
+        let marked = self.mark_under(store, flag, &grant, alone).await;
         // The next one shall not wait for a lease that served one write.
         let released = store.release(&grant).await;
         marked?;
@@ -184,34 +206,42 @@ impl App {
         store: &dyn RunStore,
         flag: &FlagKey,
         grant: &Grant,
-        wish: Wish,
-        reason: Option<String>,
+        alone: &Alone,
     ) -> Result<(), Error> {
         let stored = store.read(flag).await?.filter(|stored| stored.run.ended_at.is_none());
         let stored = stored.ok_or_else(|| no_open_run(flag))?;
         let mut progress = remembered(&stored)?;
-        let kind = match wish {
-            Wish::Pause => {
-                progress.state = State::Paused;
-                "paused"
-            }
-            _ => {
-                progress.promoted = true;
-                // What was decided before the promotion waits for it no longer.
-                if let Some(decision) = &mut progress.decision {
-                    decision.reasons.retain(|reason| reason.cause != Cause::Approval);
-                }
-                "promoted"
-            }
-        };
+        let kind = progress.mark(alone.wish, stored.now).ok_or_else(|| {
+            StoreError::Conflict(format!(
+                "the run of `{flag}` is on its way back, and that is finished: llmhub rollout resume {flag}"
+            ))
+        })?;
         progress.sequence += 1;
-        let details = serde_json::json!({"by": grant.holder, "reason": reason});
+        let details = serde_json::json!({"by": grant.holder, "reason": alone.reason});
         let commit = Commit {
             state: progress.state.word().to_owned(),
             progress: serde_json::json!(progress),
             events: vec![super::controller::event(kind, details)],
+            // Whoever takes the run up must not obey the same request a second time.
+            answered: alone.asked.into_iter().collect(),
             ..Commit::default()
         };
         Ok(store.commit(grant, &stored.run.id, &commit).await?)
     }
+}
+
+/// What is wished of a run that nobody holds.
+struct Alone {
+    wish: Wish,
+    reason: Option<String>,
+    /// The request that its last holder did not answer.
+    asked: Option<i64>,
+}
+
+/// The run ended before it could be told.
+fn too_late(steered: &Steered) -> Error {
+    let Standing { flag, run, stored_state, .. } = &steered.standing;
+    Error::Store(StoreError::Conflict(format!(
+        "run {run} of `{flag}` came to its end before it was told: it is {stored_state}; look: llmhub rollout status {flag}"
+    )))
 }

@@ -49,7 +49,7 @@ impl Controller<'_> {
     /// Commit the intent to go to a rung.
     pub(super) async fn enter(&mut self, rung: Percent) -> Result<(), StoreError> {
         let before = self.wanted();
-        self.progress.enter(rung);
+        self.progress.enter(rung, self.held.now());
         self.progress.state = State::Applying;
         let (before, wanted) = (digest(&before), digest(&self.wanted()));
         let step = StepWrite::Intent {

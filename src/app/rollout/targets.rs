@@ -307,3 +307,31 @@ pub fn differing(state: &Flag, wanted: &Flag) -> Vec<String> {
     let decides = |member: &Member| Member::DECIDING.contains(member);
     changed_members(wanted, state).into_iter().filter(decides).map(|member| member.name().to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_back_is_proven_only_when_every_source_and_every_process_is() {
+        #[track_caller]
+        fn case(verdict: Option<&str>, unproven: &[&str], proven: bool, gaps: usize) {
+            let live = verdict.map(|verdict| Known {
+                agree: 3,
+                of: Some(4),
+                verdict: verdict.to_owned(),
+                evidence: "one is silent".to_owned(),
+            });
+            let unproven = unproven.iter().map(|gap| (*gap).to_owned()).collect();
+            let lowered = Lowered { live, unproven, ..Lowered::default() };
+            assert_eq!((lowered.is_proven(), lowered.gaps().len()), (proven, gaps), "{lowered:?}");
+        }
+        case(None, &[], true, 0);
+        case(Some("proved"), &[], true, 0);
+        case(Some("sampled"), &[], true, 0);
+        case(Some("partial"), &[], false, 1);
+        case(Some("a word of a newer llmhub"), &[], false, 1);
+        case(Some("proved"), &["db: gone"], false, 1);
+        case(Some("partial"), &["db: gone"], false, 2);
+    }
+}

@@ -44,11 +44,13 @@ impl Controller<'_> {
         let passed = self.ticked.map(|ticked| ticked.elapsed());
         self.ticked = Some(Instant::now());
         let mut commit = Commit::default();
-        if bake.tick(&self.plan, self.progress.state, now, passed) == Ticked::Restarted {
-            self.begin_bake_again(&mut bake, now);
+        let ticked = bake.tick(&self.plan, self.progress.state, now, passed);
+        self.progress.bake = Some(bake);
+        if ticked == Ticked::Restarted {
+            self.progress.begin_bake_again(now);
             commit.events.push(event("bake_restarted", json!({"because": "nobody watched it, or a clock jumped"})));
         }
-        self.progress.bake = Some(bake.clone());
+        let bake = self.bake();
         commit.measurements = self.measure(rung, &bake).await?;
         let mut decision = self.decision(rung, &bake);
         // What goes up must be what this run wrote, seen now and not a minute ago.
@@ -62,14 +64,6 @@ impl Controller<'_> {
 
     fn bake(&self) -> BakeClock {
         self.progress.bake.clone().unwrap_or_else(|| BakeClock::start(self.held.now()))
-    }
-
-    pub(super) fn begin_bake_again(&mut self, bake: &mut BakeClock, now: Timestamp) {
-        if bake.started_at != now {
-            bake.restart(now);
-        }
-        self.progress.measured_since = Some(now);
-        self.progress.counters.values_mut().for_each(Counters::restart);
     }
 
     /// Ask every source that is due, all at once.

@@ -11,7 +11,9 @@ use crate::commands::{Globals, complete};
 use crate::domain::flags::cohort::{Cohort, Effect};
 use crate::domain::flags::digest::{Digest, digest, digest_of_users};
 use crate::domain::flags::{Flag, FlagKey, StoredPercent};
-use crate::domain::rollout::plan::{LogsFrom, Metric, Plan as Rules, Role, Seen, Starter, Usage, starter};
+use crate::domain::rollout::plan::{
+    LogsFrom, Metric, Plan as Rules, Role, Seen, Starter, Usage, prometheus_address, starter,
+};
 use crate::error::Error;
 use crate::ui::{Format, Page, Tone, View};
 
@@ -30,25 +32,14 @@ pub struct Plan {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prometheus", "logs", "users"])]
     plan: Option<PathBuf>,
     /// A Prometheus server that scrapes the hub
-    #[arg(long, value_name = "URL", value_parser = prometheus)]
-    prometheus: Option<url::Url>,
+    #[arg(long, value_name = "URL")]
+    prometheus: Option<String>,
     /// The hub's log file; - is stdin
     #[arg(long, value_name = "FILE")]
     logs: Option<PathBuf>,
     /// The users, one id a line: says whom each step reaches, and binds the plan to them
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
-}
-
-fn prometheus(text: &str) -> Result<url::Url, String> {
-    match url::Url::parse(text) {
-        Ok(url)
-            if matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none() =>
-        {
-            Ok(url)
-        }
-        _ => Err("give an address without a login, such as http://localhost:9090".to_owned()),
-    }
 }
 
 /// One step.
@@ -125,6 +116,12 @@ impl Plan {
             app.show(&view(&file.plan, file.text, |_| (None, None)))?;
             return Ok(Answer::Yes);
         }
+        // Checked here and not by the parser of the arguments, which repeats what it refuses: it may hold a password.
+        let prometheus = self.prometheus.as_deref().map(prometheus_address).transpose();
+        let prometheus = prometheus.map_err(|why| Error::Usage {
+            message: format!("the address of --prometheus {why}"),
+            hint: "such as --prometheus http://localhost:9090".to_owned(),
+        })?;
         let store = app.reader(&globals.via).await?;
         let flag = store.get(&self.name).await?;
         app.say_scope(store.as_ref());
@@ -147,7 +144,7 @@ impl Plan {
             ladder: &ladder,
             seen: &seen,
             usage,
-            prometheus: self.prometheus.as_ref(),
+            prometheus: prometheus.as_ref(),
             logs: logs.as_ref(),
         });
         // What was written must be what a run will read.

@@ -107,3 +107,67 @@ impl BakeClock {
         plan.max_hold.saturating_sub(self.held())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::flags::ladder::Ladder;
+    use crate::domain::rollout::plan::parse;
+
+    /// A plan that bakes for ten minutes and holds for an hour; nothing is measured, so an absence is longer than 5 min.
+    fn plan() -> Plan {
+        parse("flag = \"f\"\nbake = \"10m\"\napprove = [10, 25, 50, 100]\n", &Ladder::default()).unwrap().plan
+    }
+
+    /// A clock that has stood for `stood` seconds of baking, then one tick in `state` by the wall clock and a steady one.
+    #[track_caller]
+    fn case(name: &str, stood: i64, state: State, (wall, steady): (i64, Option<u64>), after: (Ticked, u64, u64)) {
+        let (plan, begin) = (plan(), Timestamp::from_second(1_000_000).unwrap());
+        let mut clock = BakeClock::start(begin);
+        let mut now = begin;
+        for _ in 0..stood / 60 {
+            now += jiff::SignedDuration::from_secs(60);
+            clock.tick(&plan, State::Baking, now, Some(Duration::from_secs(60)));
+        }
+        let ticked =
+            clock.tick(&plan, state, now + jiff::SignedDuration::from_secs(wall), steady.map(Duration::from_secs));
+        assert_eq!((ticked, clock.baked().as_secs(), clock.held().as_secs()), after, "{name}");
+    }
+
+    #[test]
+    fn only_time_that_is_known_to_have_passed_counts() {
+        use State::{AwaitingApproval, Baking, Converging, Evaluating, Holding, Paused};
+        use Ticked::{On, Restarted};
+        case("both clocks agree", 120, Baking, (60, Some(60)), (On, 180, 0));
+        case("the first tick of a process", 120, Baking, (60, None), (On, 180, 0));
+        case("the wall clock was set ahead a little", 120, Baking, (200, Some(10)), (On, 130, 0));
+        case("the wall clock was set ahead", 120, Baking, (7200, Some(10)), (Restarted, 0, 0));
+        case("the wall clock was set back a little", 120, Baking, (-30, Some(60)), (On, 120, 0));
+        case("the wall clock was set back", 120, Baking, (-600, Some(60)), (Restarted, 0, 0));
+        case("the machine slept", 120, Holding, (3600, Some(5)), (Restarted, 0, 0));
+        case("the process was stopped", 120, Evaluating, (3600, Some(3600)), (Restarted, 0, 0));
+        case("the clock stood while the process was stopped", 120, Baking, (0, Some(3600)), (Restarted, 0, 0));
+        case("away for as long as is allowed", 120, Baking, (300, Some(300)), (On, 420, 0));
+        case("paused", 120, Paused, (60, Some(60)), (On, 120, 0));
+        case("paused for hours", 120, Paused, (36_000, Some(36_000)), (On, 120, 0));
+        case("on its way to the processes", 120, Converging, (60, Some(60)), (On, 120, 0));
+        case("held beyond the bake", 600, Holding, (60, Some(60)), (On, 660, 60));
+        case("held across the end of the bake", 540, Holding, (100, Some(100)), (On, 640, 40));
+        case("waiting for a person is no holding", 600, AwaitingApproval, (60, Some(60)), (On, 660, 0));
+    }
+
+    #[test]
+    fn a_bake_that_begins_again_does_not_postpone_the_deadline_and_a_person_does() {
+        let (plan, begin) = (plan(), Timestamp::from_second(1_000_000).unwrap());
+        let mut clock = BakeClock::start(begin);
+        for minute in 1..=12 {
+            clock.tick(&plan, State::Holding, begin + jiff::SignedDuration::from_mins(minute), None);
+        }
+        let now = begin + jiff::SignedDuration::from_mins(12);
+        clock.restart(now);
+        assert_eq!((clock.baked().as_secs(), clock.held().as_secs(), clock.started_at), (0, 120, now));
+        assert_eq!(clock.converged_at, begin);
+        clock.resume(now);
+        assert_eq!(clock.deadline_left(&plan), plan.max_hold);
+    }
+}

@@ -212,14 +212,14 @@ impl RunStore for FileRuns {
     }
 
     async fn ask(&self, flag: &FlagKey, id: &RunId, ask: &Ask) -> Result<i64, StoreError> {
-        let access = self.change(flag)?;
+        let (access, now) = (self.change(flag)?, self.now());
         let gone = || StoreError::Conflict(format!("run {} is not there any more", id.as_str()));
         let mut access = access.ok_or_else(gone)?;
         let run = access.document.run.as_mut().filter(|run| run.record.id == *id).ok_or_else(gone)?;
         run.asked += 1;
         let number = run.asked;
         let (actor, reason) = (ask.actor.clone(), ask.reason.clone());
-        run.requests.push(Request { id: number, wish: ask.wish, actor, reason });
+        run.requests.push(Request { id: number, wish: ask.wish, actor, reason, asked_at: moment(now) });
         access.keep()?;
         Ok(number)
     }

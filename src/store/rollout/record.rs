@@ -271,6 +271,8 @@ pub struct Request {
     pub actor: String,
     /// Why.
     pub reason: Option<String>,
+    /// When, by the store's clock.
+    pub asked_at: Timestamp,
 }
 
 /// What one write of state holds; all of it stands or none.
@@ -362,6 +364,14 @@ mod tests {
             events[0].kind = "starte".to_owned();
             events[0].actor = "dana@ops".to_owned();
         });
+        // Whoever knows how a hash is made still has to make all that come after.
+        let forge = |events: &mut [EventRecord]| {
+            events[0].actor = "eve@ops".to_owned();
+            events[0].hash = events[0].digest(&RunId::stored("0123abcd".to_owned()));
+            events[0].hash.clone()
+        };
+        case("one forged", 2, |events| drop(forge(events)));
+        case("one forged, and the next one tied to it", 2, |events| events[1].previous = forge(events));
         let run = RunId::stored("0123abcd".to_owned());
         assert_eq!(broken_at(&RunId::stored("ffffffff".to_owned()), &chain(&run)), Some(1), "another run's");
     }

@@ -20,7 +20,7 @@ use crate::domain::flags::digest::Digest;
 use crate::domain::flags::ladder::Ladder;
 use crate::domain::flags::{FlagKey, Percent};
 
-pub use self::parse::{Parsed, parse};
+pub use self::parse::{Parsed, parse, prometheus_address};
 pub use self::reader::Finding;
 pub use self::starter::{Starter, Usage, starter};
 

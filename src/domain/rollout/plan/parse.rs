@@ -172,21 +172,28 @@ fn prometheus<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Promethe
     if !table.has("url") {
         reader.fault(table.line, "`sources.prometheus` has no `url`");
     }
-    let url = reader.take(table, "url", url);
+    let url = reader.take(table, "url", |value| prometheus_address(&text(value)?));
     let prefix = reader.take(table, "prefix", prefix);
     let scrape_interval = reader.take(table, "scrape_interval", span).unwrap_or(Duration::from_secs(15));
     let bearer_env = reader.take(table, "bearer_env", variable);
     Some(Prometheus { url: url?, prefix, scrape_interval, bearer_env })
 }
 
-fn url(value: &DeValue<'_>) -> Result<url::Url, String> {
+/// The base address of a Prometheus server. It is stored and shown with the plan, so it holds no secret.
+///
+/// # Errors
+/// What is wrong with it, in words that do not repeat it.
+pub fn prometheus_address(text: &str) -> Result<url::Url, String> {
     let refused = || "must be an address such as \"http://prometheus:9090\"".to_owned();
-    let url = url::Url::parse(&text(value)?).map_err(|_| refused())?;
+    let url = url::Url::parse(text).map_err(|_| refused())?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(refused());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold a login: name a variable with `bearer_env`".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end before `?` and `#`: what stands there is never sent".to_owned());
     }
     Ok(url)
 }
@@ -372,6 +379,7 @@ mod tests {
         let sources = |lines: &str| format!("{HEAD}{lines}\n{METRIC}");
         refused(&sources("[sources.prometheus]\nurl = \"ftp://x\""), 3, "must be an address");
         refused(&sources("[sources.prometheus]\nurl = \"http://u:CANARY@x\""), 3, "must not hold a login");
+        refused(&sources("[sources.prometheus]\nurl = \"http://x/?token=CANARY\""), 3, "must end before `?`");
         refused(&sources("[sources.prometheus]"), 2, "has no `url`");
         refused(&sources("[sources.logs]\nfile = \"a\"\nstdin = true"), 2, "needs one of");
         refused(&sources("[sources.sql]\nidentity = \"name\""), 3, "must be \"email\"");

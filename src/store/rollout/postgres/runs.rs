@@ -119,7 +119,8 @@ pub(super) async fn events(session: &mut Session, run: &RunId) -> Result<Vec<Eve
 
 pub(super) async fn requests(session: &mut Session, run: &RunId) -> Result<Vec<Request>, StoreError> {
     let query = sqlx::query(
-        "SELECT id, kind, actor, reason FROM llmhub.rollout_request WHERE run = $1 AND answered_at IS NULL ORDER BY id",
+        "SELECT id, kind, actor, reason, (extract(epoch FROM asked_at) * 1000000)::bigint AS asked_at \
+         FROM llmhub.rollout_request WHERE run = $1 AND answered_at IS NULL ORDER BY id",
     );
     let mut found = Vec::new();
     for row in session.rows(query.bind(run.as_str())).await? {
@@ -131,6 +132,7 @@ pub(super) async fn requests(session: &mut Session, run: &RunId) -> Result<Vec<R
             wish,
             actor: row.try_get("actor").map_err(wrong)?,
             reason: row.try_get("reason").map_err(wrong)?,
+            asked_at: time(&row, "asked_at")?.unwrap_or_default(),
         });
     }
     Ok(found)
