@@ -38,6 +38,9 @@ impl Run<'_> {
             Restart::Unknown { why } => (format!("what a start loads is not known: {why}"), Ending::NotDone),
         };
         match self.wish.recreate {
+            Recreate::Printed if self.restart != Restart::Off => {
+                words.push_str("; do not make the processes anew before it says off");
+            }
             Recreate::Printed => words.push_str(&format!("; a plain restart keeps the old environment, so: {command}")),
             Recreate::Run if self.restart != Restart::Off => {
                 result = Ending::NotDone;
@@ -46,9 +49,7 @@ impl Run<'_> {
             Recreate::Run => match self.recreate().await {
                 Ok(done) => {
                     self.recreated = Recreated::Yes;
-                    // What was counted were other processes.
-                    self.off = None;
-                    let (seen, ending, changed) = self.look_again().await;
+                    let (seen, ending, changed) = self.look_at_the_new().await;
                     words.push_str(&format!("; made anew ({done}); {seen}"));
                     (result, wrote) = (ending, if changed == Changed::Yes { Changed::Yes } else { wrote });
                 }
@@ -117,14 +118,12 @@ impl Run<'_> {
         let Some(hub) = &self.sources.hub else {
             return self.hook(words).await;
         };
-        let addresses: Vec<String> = hub.answers().await.into_iter().map(|(address, _)| address).collect();
         if !words.iter().any(|word| word.contains(REPLICA)) {
             let ended = self.hook(words).await?;
-            for address in &addresses {
-                self.comes_back(address).await?;
-            }
+            self.all_come_back().await?;
             return Ok(ended);
         }
+        let addresses: Vec<String> = hub.answers().await.into_iter().map(|(address, _)| address).collect();
         for address in &addresses {
             let words: Vec<String> = words.iter().map(|word| word.replace(REPLICA, address)).collect();
             self.hook(&words).await?;
@@ -132,6 +131,21 @@ impl Run<'_> {
             self.comes_back(address).await?;
         }
         Ok(format!("{} replicas, one after the other", addresses.len()))
+    }
+
+    /// Look at processes that a hook may have started: what was counted before were other ones.
+    pub(super) async fn look_at_the_new(&mut self) -> (String, Ending, Changed) {
+        self.off = None;
+        self.look_again().await
+    }
+
+    /// Wait until every address answers again.
+    pub(super) async fn all_come_back(&self) -> Result<(), String> {
+        let Some(hub) = &self.sources.hub else { return Ok(()) };
+        for (address, _) in hub.answers().await {
+            self.comes_back(&address).await?;
+        }
+        Ok(())
     }
 
     /// Run a hook and show what it prints.
