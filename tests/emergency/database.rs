@@ -159,7 +159,9 @@ fn writes_that_a_killed_run_has_stopped_are_allowed_by_the_next_one() {
                          stop_writes = [\"sh\", \"-c\", \"echo stop >> hooks; until [ -e go ]; do sleep 0.02; done\"]\n\
                          allow_writes = [\"sh\", \"-c\", \"echo allow >> hooks\"]\n";
     let case = Case::new(WAITS, DROP);
-    let run = case.scene.rollback("--with-db --to 0003").spawn();
+    // For people: a run that is killed leaves no document.
+    let line = format!("rollback {FLAG} --reason errors -y --with-db --to 0003");
+    let run = case.scene.home.line(&line).spawn();
     until("the hook", || case.hooks() == "stop\n");
     run.signal("KILL");
     run.wait();

@@ -120,7 +120,7 @@ fn without_a_journal_the_next_command_begins_anew() {
 #[test]
 fn an_env_file_that_somebody_holds_is_not_waited_for_and_processes_are_not_to_be_made_anew() {
     let scene = Scene::new(Parts { workers: 1, ..hub_and_env() });
-    let mut holder = scene.home.command("flock", [".env.auth.lock", "sleep", "60"]).spawn().unwrap();
+    let mut holder = scene.home.command("flock", ["-F", ".env.auth.lock", "sleep", "60"]).spawn().unwrap();
     until("the lock", || scene.home.path().join(".env.auth.lock").exists());
     let document = scene.rollback("").exits(11).within(Duration::from_secs(40)).json();
     scene.is_off();
@@ -202,7 +202,7 @@ fn a_torn_line_swallows_no_record_and_one_incident_has_one_worker() {
     scene.rollback("--resume").exits(0);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.lines().any(|line| line.starts_with("{\"record\":\"resumed\"")), "{text}");
-    let mut holder = scene.home.command("flock", [path.to_str().unwrap(), "sleep", "60"]).spawn().unwrap();
+    let mut holder = scene.home.command("flock", ["-F", path.to_str().unwrap(), "sleep", "60"]).spawn().unwrap();
     let taken = || {
         let free = scene.home.command("flock", ["-n", path.to_str().unwrap(), "true"]).status().unwrap();
         !free.success()
