@@ -140,7 +140,7 @@ fn two_operators_at_once_both_end_with_the_flag_off() {
 #[test]
 fn processes_that_are_made_anew_are_looked_at_again() {
     const HOOK: &str = "[profiles.prod.hooks]\nrecreate = [\"sh\", \"-c\", \"touch called; until [ -e go ]; do sleep 0.02; done; \
-                        printf 'up \\\\033[31magain\\\\n'\"]\n";
+                        seq 1000; printf 'up \\\\033[31magain\\\\n'\"]\n";
     let scene = Scene::new(Parts { profile: HOOK, ..hub_and_env() });
     let run = scene.rollback("--recreate").spawn();
     until("the hook", || scene.home.path().join("called").exists());
@@ -153,7 +153,7 @@ fn processes_that_are_made_anew_are_looked_at_again() {
     scene.is_off();
     let (_, evidence) = step(&done.json(), 6);
     assert!(evidence.contains("made anew") && evidence.contains("4/4 PROVED"), "{evidence}");
-    done.says("  up [31magain");
+    done.says("  … 981 lines before").says("  up [31magain");
 }
 
 #[test]

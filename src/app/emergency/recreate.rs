@@ -21,6 +21,10 @@ use crate::store::hook::{self, Success};
 /// How long a hub may take to answer after it was made anew.
 const COMES_BACK: Duration = Duration::from_secs(60);
 
+/// Of a hook's output: a flood must not bury what was proven.
+const SHOWN: usize = 20;
+const WIDTH: usize = 300;
+
 /// Stands for the address of one replica in the words of the hook.
 const REPLICA: &str = "{replica}";
 
@@ -152,7 +156,14 @@ impl Run<'_> {
     pub(super) async fn hook(&self, words: &[String]) -> Result<String, String> {
         self.app.ui.note(&format!("running: {}", words.join(" ")));
         let ended = hook::run(words, HOOK).await.map_err(|error| error.to_string())?;
-        ended.output.lines().for_each(|line| self.app.ui.note(&format!("  {line}")));
+        let lines: Vec<&str> = ended.output.lines().collect();
+        let before = lines.len().saturating_sub(SHOWN);
+        if before > 0 {
+            self.app.ui.note(&format!("  … {before} lines before"));
+        }
+        for line in lines.into_iter().skip(before) {
+            self.app.ui.note(&format!("  {}", line.chars().take(WIDTH).collect::<String>()));
+        }
         match ended.success {
             Success::Yes => Ok(ended.words),
             Success::No => Err(format!("`{}` {}", words.first().map_or("", String::as_str), ended.words)),
