@@ -102,7 +102,9 @@ fn a_controller_that_raises_during_the_emergency_is_fenced_and_taken_back() {
     let run = scene.rollback("").spawn();
     until("every process off", || scene.hubs[0].member(FLAG, "enabled") == vec![json!(false); 4]);
     // After the first verification, while the lease may still be acted on.
-    std::thread::sleep(Duration::from_millis(1500));
+    let path = scene.incidents().remove(0).join("journal.ndjson");
+    let waits = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("\"step\":4}"));
+    until("the second verification", waits);
     scene.hubs[0].set_flag_everywhere(FLAG, json!({"enabled": true, "rollout_percentage": 50}));
     let done = run.wait();
     assert_eq!(done.status, 0, "{}\n{}", done.stdout, done.stderr);
