@@ -2,6 +2,8 @@
 //!
 //! Reads take the first that is configured of hub, db, env. Writes never guess (DESIGN 1).
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{App, REQUEST, WRITE};
@@ -14,7 +16,11 @@ use crate::store::env_file::EnvFlags;
 use crate::store::hub::keys::{HubKeyOptions, HubKeys};
 use crate::store::hub::{HubFlags, HubOptions};
 use crate::store::postgres::{PostgresFlags, Target};
-use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source};
+use crate::store::{FlagCatalog, FlagHistory, FlagStore, Source, command};
+
+/// What the program of a credential may take in an emergency: long enough for one that has to ask a server, short enough that
+/// nobody watches a flag stay on while it hangs.
+const EMERGENCY: Duration = Duration::from_secs(5);
 
 impl App {
     /// The sources that are configured, in the order in which reads prefer them.
@@ -114,7 +120,7 @@ impl App {
         if self.config().hubs.is_none() {
             return Err(missing(self, Source::Hub));
         }
-        let session = self.session()?;
+        let session = self.session(command::PATIENCE)?;
         if let (Some(_), Some(url)) = (&session, self.clear_address()) {
             return Err(Error::Refused {
                 message: format!("the session token would travel to {url} in clear text"),
@@ -127,7 +133,7 @@ impl App {
     /// The hub for an emergency: a login that cannot be had, or must not travel, is left out and said, since anonymous clients
     /// may switch a flag off too.
     pub(super) fn hub_in_emergency(&self) -> Result<HubFlags, Error> {
-        let session = match (self.session(), self.clear_address()) {
+        let session = match (self.session(EMERGENCY), self.clear_address()) {
             (Ok(Some(_)), Some(url)) => {
                 self.ui.warn(&format!("{url} speaks clear text: the login is not used, an anonymous session is"));
                 None
@@ -177,16 +183,16 @@ impl App {
         };
         Ok(HubKeys::new(HubKeyOptions {
             addresses: addresses.value.clone(),
-            session: self.session()?,
+            session: self.session(command::PATIENCE)?,
             ca_file: self.options.ca_file.clone(),
             request_timeout: self.options.timeout,
         })?)
     }
 
     /// The session token, which is never shown from here on.
-    fn session(&self) -> Result<Option<SecretString>, Error> {
+    fn session(&self, patience: Duration) -> Result<Option<SecretString>, Error> {
         let session = self.config().session.as_ref();
-        let session = session.map(|session| self.credential(session, "session token")).transpose()?;
+        let session = session.map(|session| self.credential(session, "session token", patience)).transpose()?;
         self.ui.redact(session.iter().map(ExposeSecret::expose_secret));
         Ok(session)
     }
@@ -216,13 +222,25 @@ impl App {
     /// # Errors
     /// As [`App::postgres`].
     pub(super) async fn target(&self) -> Result<Target, Error> {
+        self.target_within(command::PATIENCE).await
+    }
+
+    /// How to open the database, without waiting long for the program that knows its password.
+    ///
+    /// # Errors
+    /// As [`App::postgres`].
+    pub(super) async fn target_in_emergency(&self) -> Result<Target, Error> {
+        self.target_within(EMERGENCY).await
+    }
+
+    async fn target_within(&self, patience: Duration) -> Result<Target, Error> {
         if self.sandboxed() {
             return self.sandbox().await;
         }
         let Some(database) = &self.config().database else {
             return Err(missing(self, Source::Db));
         };
-        let text = self.credential(database, "database URL")?;
+        let text = self.credential(database, "database URL", patience)?;
         let url = DatabaseUrl::parse(text.expose_secret())
             .map_err(|error| Error::DatabaseUrl { origin: database.origin.to_string(), error })?;
         // A URL without a password is no secret: it is how messages name the database.
@@ -256,10 +274,10 @@ impl App {
     }
 
     /// The secret behind a setting, for the caller to keep out of what is said; a command is run for it.
-    fn credential(&self, setting: &Setting<Credential>, what: &str) -> Result<SecretString, Error> {
+    fn credential(&self, setting: &Setting<Credential>, what: &str, patience: Duration) -> Result<SecretString, Error> {
         Ok(match setting.available()? {
             Available::Text(text) => text.clone(),
-            Available::Command(words) => crate::store::command::secret(words, what)?,
+            Available::Command(words) => command::secret_within(words, what, patience)?,
         })
     }
 

@@ -158,13 +158,19 @@ impl Rollback {
         if let Some(file) = &self.report {
             write_report(app, file, &incident);
         }
-        show(app, globals.format(), &incident)?;
+        let shown = show(app, globals.format(), &incident);
+        // The last lines do not depend on a pipe that is closed or a disk that is full.
         conclude(app, &incident);
-        Ok(match incident.outcome {
-            Exit::Done => Answer::Yes,
-            Exit::Unknown => Answer::Unknown,
-            Exit::Partial | Exit::Nothing => Answer::Partial,
-        })
+        match (incident.outcome, shown) {
+            (Exit::Done, shown) => shown.map(|()| Answer::Yes),
+            (outcome, shown) => {
+                // What is open weighs more than a document that could not be shown.
+                if let Err(error) = shown {
+                    app.ui.warn(&error.to_string());
+                }
+                Ok(if outcome == Exit::Unknown { Answer::Unknown } else { Answer::Partial })
+            }
+        }
     }
 
     fn wish(&self, globals: &Globals) -> Result<EmergencyWish, Error> {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::StoreError;
 
 /// A password manager may have to be unlocked by hand.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long its output may come after its end.
 const AFTERWARDS: Duration = Duration::from_secs(2);
@@ -19,11 +19,19 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 /// No secret is longer; what is longer is refused, not cut.
 const LIMIT: u64 = 8 * 1024;
 
-/// The first line that the program prints.
+/// The first line that the program prints, which may take [`PATIENCE`].
+///
+/// # Errors
+/// As [`secret_within`].
+pub fn secret(words: &[String], what: &str) -> Result<SecretString, StoreError> {
+    secret_within(words, what, PATIENCE)
+}
+
+/// The first line that the program prints; after `patience` it is ended.
 ///
 /// # Errors
 /// [`StoreError::Credentials`] with the program's name and how it ended.
-pub fn secret(words: &[String], what: &str) -> Result<SecretString, StoreError> {
+pub fn secret_within(words: &[String], what: &str, patience: Duration) -> Result<SecretString, StoreError> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(StoreError::Credentials(format!("the command for the {what} is empty")));
     };
@@ -42,7 +50,7 @@ pub fn secret(words: &[String], what: &str) -> Result<SecretString, StoreError> 
         // Nobody listens any more after a failure.
         let _ = sender.send((read.is_some_and(|read| read.is_ok()), output));
     });
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -50,7 +58,7 @@ pub fn secret(words: &[String], what: &str) -> Result<SecretString, StoreError> 
             Ok(None) => {
                 // It is ours, and it is ended by its id; there is nothing else to do if that fails.
                 let _ = child.kill().and_then(|()| child.wait().map(drop));
-                return Err(fail(format!("it did not end within {} s", PATIENCE.as_secs())));
+                return Err(fail(format!("it did not end within {} s", patience.as_secs())));
             }
             Err(error) => return Err(fail(error.to_string())),
         }
@@ -86,6 +94,14 @@ mod tests {
     fn the_first_line_is_the_secret() {
         let secret = secret(&words(&["printf", "s3cret\\nrest\\n"]), "key").unwrap();
         assert_eq!(secret.expose_secret(), "s3cret");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_when_its_time_is_over() {
+        let started = Instant::now();
+        let message = secret_within(&words(&["sleep", "60"]), "key", Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(message.contains("did not end within 1 s"), "{message}");
+        assert!(started.elapsed() < Duration::from_secs(15));
     }
 
     #[test]

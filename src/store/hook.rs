@@ -1,5 +1,6 @@
 //! A command of the profile, run because somebody asked for it: without a shell, bounded in time and output.
 
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use super::StoreError;
 
 /// What is kept of its output.
 const LIMIT: usize = 64 * 1024;
+
+/// How long its output may come after its end.
+const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// How a command ended.
 #[derive(Clone, Debug)]
@@ -49,36 +53,43 @@ pub async fn run(words: &[String], limit: Duration) -> Result<Ended, StoreError>
         .spawn()
         .map_err(|error| StoreError::Local(format!("`{program}` cannot be started: {error}")))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let work = async { tokio::join!(read(stdout), read(stderr), child.wait()) };
-    match timeout(limit, work).await {
-        Ok((stdout, stderr, status)) => {
-            let output = [stdout, stderr].concat();
-            Ok(match status {
-                Ok(status) if status.success() => {
-                    Ended { success: Success::Yes, words: "ended with 0".to_owned(), output }
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let ended = {
+        let mut reading = pin!(async { tokio::join!(read(stdout, &mut out), read(stderr, &mut err)) });
+        let work = async {
+            tokio::select! {
+                _ = &mut reading => child.wait().await,
+                status = child.wait() => {
+                    // A child of its own that lives on may hold its output open for ever.
+                    let _ = timeout(AFTERWARDS, &mut reading).await;
+                    status
                 }
-                Ok(status) => Ended { success: Success::No, words: format!("ended with {status}"), output },
-                Err(error) => Ended { success: Success::No, words: error.to_string(), output },
-            })
-        }
+            }
+        };
+        timeout(limit, work).await
+    };
+    let output = format!("{}{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+    let (success, words) = match ended {
+        Ok(Ok(status)) if status.success() => (Success::Yes, "ended with 0".to_owned()),
+        Ok(Ok(status)) => (Success::No, format!("ended with {status}")),
+        Ok(Err(error)) => (Success::No, error.to_string()),
         Err(_) => {
             // It is ours, and dropping it ends it as well; there is nothing else to do if that fails.
             let _ = child.kill().await;
-            let words = format!("did not end within {} s and was ended", limit.as_secs());
-            Ok(Ended { success: Success::No, words, output: String::new() })
+            (Success::No, format!("did not end within {} s and was ended", limit.as_secs()))
         }
-    }
+    };
+    Ok(Ended { success, words, output })
 }
 
 /// All of a stream, of which the first part is kept: a full pipe would stop the program.
-async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let (mut kept, mut chunk) = (Vec::new(), [0; 4096]);
+async fn read(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(mut stream) = stream else { return };
+    let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut chunk).await {
         let room = LIMIT.saturating_sub(kept.len()).min(count);
         kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 #[cfg(test)]
@@ -99,6 +110,15 @@ mod tests {
         assert_eq!(done(&["true"], Duration::from_secs(10)).unwrap().success, Success::Yes);
         assert!(done(&["no-such-program-llmhub"], Duration::from_secs(1)).is_err());
         assert!(done(&[], Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn what_it_leaves_running_does_not_hold_us_up() {
+        let started = std::time::Instant::now();
+        // The shell's own child ends by itself soon after the test.
+        let ended = done(&["sh", "-c", "sleep 20 & echo started"], Duration::from_secs(60)).unwrap();
+        assert_eq!((ended.success, ended.output.as_str()), (Success::Yes, "started\n"));
+        assert!(started.elapsed() < Duration::from_secs(15));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! For its owner only. Losing it must not stop an emergency: whoever uses it says so and goes on.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,8 @@ impl Folder {
     /// [`StoreError::Conflict`] while another llmhub works on it; [`StoreError::Local`].
     pub fn open(path: PathBuf) -> Result<Self, StoreError> {
         let file = path.join(JOURNAL);
-        let journal = OpenOptions::new()
+        let mut journal = OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
@@ -53,6 +54,7 @@ impl Folder {
             .map_err(|error| unwritable(&file, &error))?;
         flock(&journal, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| StoreError::Conflict(format!("another llmhub works on the incident in {}", path.display())))?;
+        end_the_line(&mut journal).map_err(|error| unwritable(&file, &error))?;
         Ok(Self { path, journal })
     }
 
@@ -88,13 +90,28 @@ impl Folder {
             std::fs::rename(&temporary, &path)?;
             std::fs::read(&path)
         };
-        let there = write().map_err(|error| unwritable(&path, &error))?;
+        let there = write().map_err(|error| {
+            // Half a file under its temporary name is of no use, and the disk may be full.
+            let _ = std::fs::remove_file(&temporary);
+            unwritable(&path, &error)
+        })?;
         if there != text.as_bytes() {
             return Err(StoreError::Local(format!("{} does not read back as it was written", path.display())));
         }
         let sha256 = Sha256::digest(&there).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Evidence { file: name.to_owned(), sha256, shows: shows.to_owned() })
     }
+}
+
+/// A line that a crash has torn must not swallow the one that is written next.
+fn end_the_line(journal: &mut File) -> std::io::Result<()> {
+    if journal.seek(SeekFrom::End(0))? == 0 {
+        return Ok(());
+    }
+    journal.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    journal.read_exact(&mut last)?;
+    if last == *b"\n" { Ok(()) } else { journal.write_all(b"\n") }
 }
 
 /// The newest incident of a flag on these sources, and where it is.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{ALL, FLAG, Parts, Scene, sentences, step};
+use crate::flags_hub::until;
 use crate::support::postgres::block_on;
 
 const HOOKS: &str = "migrations = \"m\"\n[profiles.prod.hooks]\nstop_writes = [\"sh\", \"-c\", \"echo stop >> hooks\"]\n\
@@ -132,4 +133,40 @@ fn a_flag_that_is_not_verified_off_keeps_the_database_as_it_is() {
     let mut case = Case::new(HOOKS, DROP);
     case.scene.hubs.clear();
     refused(&case, "the flag is not verified off");
+}
+
+#[test]
+fn a_hub_that_the_hooks_start_with_its_old_environment_is_switched_off_again() {
+    const STARTS: &str = "migrations = \"m\"\n[profiles.prod.hooks]\nstop_writes = [\"true\"]\n\
+                          allow_writes = [\"sh\", \"-c\", \"touch called; until [ -e go ]; do sleep 0.02; done\"]\n";
+    let case = Case::new(STARTS, DROP);
+    let run = case.scene.rollback("--with-db --to 0003").spawn();
+    until("the hook", || case.scene.home.path().join("called").exists());
+    case.scene.is_off();
+    case.scene.hubs[0].restart();
+    assert_eq!(case.scene.hubs[0].member(FLAG, "enabled"), vec![serde_json::json!(true)]);
+    case.scene.home.file("go", "");
+    let done = run.wait();
+    assert_eq!(done.status, 0, "{}\n{}", done.stdout, done.stderr);
+    case.scene.is_off();
+    let (result, evidence) = step(&done.json(), 7);
+    assert!(result == "done" && evidence.contains("after the hooks: 1/1 PROVED"), "{evidence}");
+}
+
+#[test]
+fn writes_that_a_killed_run_has_stopped_are_allowed_by_the_next_one() {
+    const WAITS: &str = "migrations = \"m\"\n[profiles.prod.hooks]\n\
+                         stop_writes = [\"sh\", \"-c\", \"echo stop >> hooks; until [ -e go ]; do sleep 0.02; done\"]\n\
+                         allow_writes = [\"sh\", \"-c\", \"echo allow >> hooks\"]\n";
+    let case = Case::new(WAITS, DROP);
+    // For people: a run that is killed leaves no document.
+    let line = format!("rollback {FLAG} --reason errors -y --with-db --to 0003");
+    let run = case.scene.home.line(&line).spawn();
+    until("the hook", || case.hooks() == "stop\n");
+    run.signal("KILL");
+    run.wait();
+    case.scene.home.file("go", "");
+    case.scene.rollback("--resume").exits(0).says("they are allowed now");
+    assert_eq!((case.hooks().as_str(), case.current().as_str()), ("stop\nallow\nstop\nallow\n", "0003"));
+    case.scene.is_off();
 }

@@ -102,7 +102,9 @@ fn a_controller_that_raises_during_the_emergency_is_fenced_and_taken_back() {
     let run = scene.rollback("").spawn();
     until("every process off", || scene.hubs[0].member(FLAG, "enabled") == vec![json!(false); 4]);
     // After the first verification, while the lease may still be acted on.
-    std::thread::sleep(Duration::from_millis(1500));
+    let path = scene.incidents().remove(0).join("journal.ndjson");
+    let waits = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("\"step\":4}"));
+    until("the second verification", waits);
     scene.hubs[0].set_flag_everywhere(FLAG, json!({"enabled": true, "rollout_percentage": 50}));
     let done = run.wait();
     assert_eq!(done.status, 0, "{}\n{}", done.stdout, done.stderr);
@@ -140,7 +142,7 @@ fn two_operators_at_once_both_end_with_the_flag_off() {
 #[test]
 fn processes_that_are_made_anew_are_looked_at_again() {
     const HOOK: &str = "[profiles.prod.hooks]\nrecreate = [\"sh\", \"-c\", \"touch called; until [ -e go ]; do sleep 0.02; done; \
-                        printf 'up \\\\033[31magain\\\\n'\"]\n";
+                        seq 1000; printf 'up \\\\033[31magain\\\\n'\"]\n";
     let scene = Scene::new(Parts { profile: HOOK, ..hub_and_env() });
     let run = scene.rollback("--recreate").spawn();
     until("the hook", || scene.home.path().join("called").exists());
@@ -153,7 +155,7 @@ fn processes_that_are_made_anew_are_looked_at_again() {
     scene.is_off();
     let (_, evidence) = step(&done.json(), 6);
     assert!(evidence.contains("made anew") && evidence.contains("4/4 PROVED"), "{evidence}");
-    done.says("  up [31magain");
+    done.says("  … 981 lines before").says("  up [31magain");
 }
 
 #[test]

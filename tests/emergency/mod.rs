@@ -7,6 +7,7 @@ mod database;
 mod faults;
 mod outage;
 mod pages;
+mod proof;
 mod refusals;
 mod report;
 mod resume;

@@ -55,7 +55,8 @@ fn a_page_of_its_own_is_told_from_the_shell() {
 
 #[test]
 fn a_redirect_to_the_login_is_not_followed_and_not_200() {
-    let to = "http://127.0.0.1:9/login";
+    // What it hands over is not passed on with the report.
+    let to = "http://127.0.0.1:9/login?token=canary-session-5e55#x";
     case(
         |scene| {
             scene.hubs[0].fail(When::always().path("/admin/llm-routing"), Fault::Redirect(to.to_owned()));
@@ -64,6 +65,23 @@ fn a_redirect_to_the_login_is_not_followed_and_not_200() {
         "not_done",
         "302, not 200 (to http://127.0.0.1:9/login)",
     );
+}
+
+#[test]
+fn without_a_page_to_compare_with_a_200_proves_nothing() {
+    const CONTROL: &str = "/admin/llmhub-no-such-page";
+    let other = || Fault::Answer { status: 200, content_type: "text/html", body: b"<p>nonce 1</p>".to_vec() };
+    for (when, fault) in [
+        // A shell that is another one each time.
+        (When::always().path(CONTROL).nth(1), other()),
+        (When::always().path(CONTROL), Fault::CloseBeforeAnswer),
+    ] {
+        let words = "it cannot be told from a page that does not exist";
+        let prepare = |scene: &Scene| {
+            scene.hubs[0].fail(when.clone(), fault.clone());
+        };
+        case(prepare, "not_compared", "done", words);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{ALL, FLAG, Parts, RUNBOOK_STEPS, Scene};
 use crate::support::postgres::{block_on, free_port};
 
 /// Start a rollback and send a signal as soon as it tells the end of this step; the exit status, if it had one.
-fn struck_after(scene: &Scene, step: usize, signal: &str) -> (Option<i32>, String) {
+pub fn struck_after(scene: &Scene, step: usize, signal: &str) -> (Option<i32>, String) {
     let arguments = ["rollback", FLAG, "--reason", "errors", "-y"];
     let mut command = scene.home.command(env!("CARGO_BIN_EXE_llmhub"), arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -24,6 +24,13 @@ const TUNING: Tuning = Tuning {
     undecided: Undecided::Ask,
 };
 
+/// Whether hooks ran that may have stopped the hub's processes and started them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hooks {
+    NotRun,
+    Run,
+}
+
 impl App {
     /// Why the database cannot go back, as far as it is known without looking.
     pub(super) fn database_obstacle(&self) -> Option<String> {
@@ -50,7 +57,8 @@ impl Run<'_> {
             return self.log.end(self.app.moment(), id, Ending::LeftOut, why, Changed::No);
         };
         self.log.begin(self.app.moment(), id);
-        self.undone = self.take_back(&version).await;
+        let (undone, hooks) = self.take_back(&version).await;
+        self.undone = undone;
         // The rollback has listened by itself.
         self.stopper = self.app.listen();
         self.stop = self.stopper.listen();
@@ -70,12 +78,46 @@ impl Run<'_> {
             Undone::NotDone { why } => (Ending::NotDone, why.clone(), Changed::No),
             Undone::Unknown { why } => (Ending::Unknown, why.clone(), Changed::Yes),
         };
+        let (result, words, changed) = match hooks {
+            Hooks::NotRun => (result, words, changed),
+            Hooks::Run => {
+                let back = self.all_come_back().await.err().map(|why| format!("; {why}")).unwrap_or_default();
+                let (seen, ending, again) = self.look_at_the_new().await;
+                let result = if ending == Ending::NotDone && result == Ending::Done { ending } else { result };
+                let changed = if again == Changed::Yes { again } else { changed };
+                (result, format!("{words}{back}; after the hooks: {seen}"), changed)
+            }
+        };
         self.log.end(self.app.moment(), id, result, words, changed);
     }
 
-    async fn take_back(&mut self, version: &Version) -> Undone {
-        let not_done = |why: String| Undone::NotDone { why };
-        let stopped_before = self.past.as_ref().is_some_and(|past| past.writes == Writes::Stopped);
+    /// A run before this one stopped writes and ended before it allowed them. Stopped may mean that the whole hub is, so
+    /// nothing could be switched off or proven until it is started again.
+    pub(super) async fn allow_what_was_stopped(&mut self) {
+        if self.past.as_ref().is_none_or(|past| past.writes == Writes::Allowed) {
+            return;
+        }
+        self.app.ui.warn("a run before this one stopped writes and did not allow them again: they are allowed now");
+        self.allow_writes().await;
+        if let Err(why) = self.all_come_back().await {
+            self.app.ui.warn(&why);
+        }
+        // Those that were started have read the environment that they were made with.
+        self.off = None;
+        self.disable().await;
+        self.verify(StepId::Verify).await;
+    }
+
+    async fn take_back(&mut self, version: &Version) -> (Undone, Hooks) {
+        match self.may_go_back(version).await {
+            Ok(prospect) => self.go_back(&prospect).await,
+            Err(undone) => (undone, Hooks::NotRun),
+        }
+    }
+
+    /// Everything that must hold before writes are stopped.
+    async fn may_go_back(&mut self, version: &Version) -> Result<Prospect, Undone> {
+        let not_done = |why: String| Err(Undone::NotDone { why });
         if !self.running.is_off() {
             return not_done("the flag is not verified off in every process".to_owned());
         }
@@ -89,10 +131,7 @@ impl Run<'_> {
         };
         if prospect.steps.is_empty() {
             let current = Some(version.to_string());
-            if stopped_before {
-                self.allow_writes().await;
-            }
-            return Undone::Done { current, versions: Vec::new(), backup: None };
+            return Err(Undone::Done { current, versions: Vec::new(), backup: None });
         }
         if let Proof::Missing(why) = &prospect.proof {
             return not_done(format!("it is not proven that this gives back the schema: {why}"));
@@ -100,16 +139,20 @@ impl Run<'_> {
         if let Err(error) = self.ask(&prospect).await {
             return not_done(error.to_string());
         }
+        Ok(prospect)
+    }
+
+    async fn go_back(&mut self, prospect: &Prospect) -> (Undone, Hooks) {
         let Some(stop) = self.app.config().hooks.stop_writes.as_ref().map(|hook| hook.value.clone()) else {
-            return not_done("the profile has no hook `stop_writes`".to_owned());
+            return (Undone::NotDone { why: "the profile has no hook `stop_writes`".to_owned() }, Hooks::NotRun);
         };
         self.log.write(&Record::WritesStopped { at: self.app.moment() });
         let undone = match self.hook(&stop).await {
-            Ok(_) => self.back_up_and_roll_back(&prospect).await,
-            Err(why) => not_done(format!("writes could not be stopped: {why}")),
+            Ok(_) => self.back_up_and_roll_back(prospect).await,
+            Err(why) => Undone::NotDone { why: format!("writes could not be stopped: {why}") },
         };
         self.allow_writes().await;
-        undone
+        (undone, Hooks::Run)
     }
 
     /// A confirmation of its own, with everything that is lost.

@@ -113,7 +113,11 @@ impl Run<'_> {
         self.log.keep(at, "after-hub.json", &states, "the flag in every process as the last look saw it");
         let words = format!("{} ({}; {} reads; {user}){again}", seen.words(), seen.evidence, look.reads);
         let result = match seen.verdict {
-            Word::Partial => Ending::NotDone,
+            Word::Partial => {
+                // What was verified before is not what is there now.
+                self.verified = None;
+                Ending::NotDone
+            }
             _ => {
                 self.verified = Some(at);
                 self.saw_all_off();

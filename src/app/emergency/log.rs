@@ -26,6 +26,15 @@ pub(super) struct Log {
     pub(super) evidence: Vec<Evidence>,
     /// Whether anything was written to a source.
     pub(super) changed: Changed,
+    /// Whether there is a journal to go on with.
+    pub(super) begun: Begun,
+}
+
+/// Whether a journal has its first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    No,
+    Yes,
 }
 
 /// Whether a step wrote to a source.
@@ -51,6 +60,7 @@ impl Log {
             timeline: Vec::new(),
             evidence: Vec::new(),
             changed: Changed::No,
+            begun: Begun::No,
         };
         match folder {
             Ok(folder) => log.folder = Some(folder),
@@ -72,10 +82,10 @@ impl Log {
 
     /// A line of the journal.
     pub(super) fn write(&mut self, record: &Record) {
-        if let Some(folder) = &mut self.folder
-            && let Err(error) = folder.append(record)
-        {
-            self.lose(error.to_string());
+        match self.folder.as_mut().map(|folder| folder.append(record)) {
+            None => {}
+            Some(Ok(())) => self.begun = Begun::Yes,
+            Some(Err(error)) => self.lose(error.to_string()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the sources of a flag hold before an emergency, each bounded in time; one that is down is noted and left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -12,6 +13,7 @@ use crate::error::{Error, nearest};
 use crate::store::env_file::EnvFlags;
 use crate::store::hub::HubFlags;
 use crate::store::postgres::PostgresFlags;
+use crate::store::rollout::RunStore;
 use crate::store::{Depth, FlagStore, StoreError, Variant};
 
 /// How long one source may take to be looked at (rollout.md 7, step 0), and a little for a hub of which one process hangs.
@@ -22,6 +24,8 @@ pub(super) struct Sources {
     pub(super) hub: Option<HubFlags>,
     pub(super) db: Option<Result<PostgresFlags, String>>,
     pub(super) env: Option<EnvFlags>,
+    /// Where rollouts keep their lease.
+    pub(super) runs: Result<Arc<dyn RunStore>, String>,
 }
 
 /// What one source holds.
@@ -41,13 +45,17 @@ impl Sources {
         if configured.is_empty() {
             return Err(Error::NoSource);
         }
-        let db = match configured.contains(&Source::Db) {
-            true => Some(app.postgres().await.map_err(|error| error.to_string())),
+        // Opened once: a program that has to be asked for the password may be slow, or hang.
+        let database = match configured.contains(&Source::Db) {
+            true => Some(app.target_in_emergency().await.map_err(|error| error.to_string())),
             false => None,
         };
+        let runs = database.clone().transpose();
+        let runs = runs.and_then(|target| app.run_store_in(target).map_err(|error| error.to_string()));
+        let db = database.map(|target| target.map(PostgresFlags::new));
         let hub = configured.contains(&Source::Hub).then(|| app.hub_in_emergency()).transpose()?;
         let env = configured.contains(&Source::Env).then(|| app.env_file()).transpose()?;
-        Ok(Self { hub, db, env })
+        Ok(Self { hub, db, env, runs })
     }
 
     /// Whether any of them survives a restart.
@@ -98,7 +106,7 @@ async fn look(store: &dyn FlagStore) -> Look {
         Ok(Ok(survey)) => Look { source, states: Ok(survey.variants), unreachable: survey.unreachable },
         Ok(Err(error)) => Look { source, states: Err(error), unreachable: Vec::new() },
         Err(_) => {
-            let error = StoreError::Unreachable(format!("{source} does not answer within {PATIENCE:?}"));
+            let error = StoreError::Unreachable(format!("no answer within {PATIENCE:?}"));
             Look { source, states: Err(error), unreachable: Vec::new() }
         }
     }
@@ -117,8 +125,8 @@ impl Found {
             let source_word = self.0.first().map_or(Source::Hub, |look| look.source);
             return Err(Error::FlagNotFound { source_word, key: key.clone(), nearest: nearest(key.as_str(), &known) });
         }
-        let unreachable =
-            failures.is_empty() || failures.iter().any(|error| matches!(error, StoreError::Unreachable(_)));
+        let unreachable = failures.is_empty()
+            || failures.iter().any(|error| matches!(error, StoreError::Unreachable(_) | StoreError::RateLimited(_)));
         if !unreachable
             && failures.len() == self.0.len()
             && let Some(look) = self.0.iter().find(|look| look.states.is_err())
@@ -128,6 +136,12 @@ impl Found {
         }
         let known = if failures.len() == self.0.len() { "" } else { "no source that answers knows the flag; " };
         Err(StoreError::Unreachable(format!("{known}{}; nothing was written", silent.join("; "))).into())
+    }
+
+    /// Whether the hub answers and only its list is kept from us.
+    pub(super) fn hub_is_limited(&self) -> bool {
+        let limited = |look: &Look| matches!(look.states, Err(StoreError::RateLimited(_)));
+        self.0.iter().any(|look| look.source == Source::Hub && limited(look))
     }
 
     fn flags<'f>(&'f self, key: &'f FlagKey) -> impl Iterator<Item = &'f Flag> {

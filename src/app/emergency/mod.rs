@@ -106,7 +106,13 @@ impl App {
         }
         let sources = Sources::open(self).await?;
         let found = sources.look().await;
-        found.must_know(&wish.flag)?;
+        if let Err(unknown) = found.must_know(&wish.flag) {
+            // The list has a limit of its own. A hub that knows the flag can be told to switch it off all the same.
+            match &sources.hub {
+                Some(hub) if found.hub_is_limited() && hub.knows(&wish.flag).await => {}
+                _ => return Err(unknown),
+            }
+        }
         Ok(Emergency { app: self, wish, sources, found, past, started, started_at })
     }
 

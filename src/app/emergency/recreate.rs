@@ -21,6 +21,10 @@ use crate::store::hook::{self, Success};
 /// How long a hub may take to answer after it was made anew.
 const COMES_BACK: Duration = Duration::from_secs(60);
 
+/// Of a hook's output: a flood must not bury what was proven.
+const SHOWN: usize = 20;
+const WIDTH: usize = 300;
+
 /// Stands for the address of one replica in the words of the hook.
 const REPLICA: &str = "{replica}";
 
@@ -38,6 +42,9 @@ impl Run<'_> {
             Restart::Unknown { why } => (format!("what a start loads is not known: {why}"), Ending::NotDone),
         };
         match self.wish.recreate {
+            Recreate::Printed if self.restart != Restart::Off => {
+                words.push_str("; do not make the processes anew before it says off");
+            }
             Recreate::Printed => words.push_str(&format!("; a plain restart keeps the old environment, so: {command}")),
             Recreate::Run if self.restart != Restart::Off => {
                 result = Ending::NotDone;
@@ -46,9 +53,7 @@ impl Run<'_> {
             Recreate::Run => match self.recreate().await {
                 Ok(done) => {
                     self.recreated = Recreated::Yes;
-                    // What was counted were other processes.
-                    self.off = None;
-                    let (seen, ending, changed) = self.look_again().await;
+                    let (seen, ending, changed) = self.look_at_the_new().await;
                     words.push_str(&format!("; made anew ({done}); {seen}"));
                     (result, wrote) = (ending, if changed == Changed::Yes { Changed::Yes } else { wrote });
                 }
@@ -117,14 +122,12 @@ impl Run<'_> {
         let Some(hub) = &self.sources.hub else {
             return self.hook(words).await;
         };
-        let addresses: Vec<String> = hub.answers().await.into_iter().map(|(address, _)| address).collect();
         if !words.iter().any(|word| word.contains(REPLICA)) {
             let ended = self.hook(words).await?;
-            for address in &addresses {
-                self.comes_back(address).await?;
-            }
+            self.all_come_back().await?;
             return Ok(ended);
         }
+        let addresses: Vec<String> = hub.answers().await.into_iter().map(|(address, _)| address).collect();
         for address in &addresses {
             let words: Vec<String> = words.iter().map(|word| word.replace(REPLICA, address)).collect();
             self.hook(&words).await?;
@@ -134,11 +137,33 @@ impl Run<'_> {
         Ok(format!("{} replicas, one after the other", addresses.len()))
     }
 
+    /// Look at processes that a hook may have started: what was counted before were other ones.
+    pub(super) async fn look_at_the_new(&mut self) -> (String, Ending, Changed) {
+        self.off = None;
+        self.look_again().await
+    }
+
+    /// Wait until every address answers again.
+    pub(super) async fn all_come_back(&self) -> Result<(), String> {
+        let Some(hub) = &self.sources.hub else { return Ok(()) };
+        for (address, _) in hub.answers().await {
+            self.comes_back(&address).await?;
+        }
+        Ok(())
+    }
+
     /// Run a hook and show what it prints.
     pub(super) async fn hook(&self, words: &[String]) -> Result<String, String> {
         self.app.ui.note(&format!("running: {}", words.join(" ")));
         let ended = hook::run(words, HOOK).await.map_err(|error| error.to_string())?;
-        ended.output.lines().for_each(|line| self.app.ui.note(&format!("  {line}")));
+        let lines: Vec<&str> = ended.output.lines().collect();
+        let before = lines.len().saturating_sub(SHOWN);
+        if before > 0 {
+            self.app.ui.note(&format!("  … {before} lines before"));
+        }
+        for line in lines.into_iter().skip(before) {
+            self.app.ui.note(&format!("  {}", line.chars().take(WIDTH).collect::<String>()));
+        }
         match ended.success {
             Success::Yes => Ok(ended.words),
             Success::No => Err(format!("`{}` {}", words.first().map_or("", String::as_str), ended.words)),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::log::{Changed, Log};
+use super::log::{Begun, Changed, Log};
 use super::look::{Found, Sources};
 use super::persist::Wrote;
 use super::{Emergency, EmergencyWish, WithDatabase};
@@ -32,6 +32,9 @@ const FENCE: Duration = Duration::from_secs(2);
 
 /// How long the holder of a lease acts on without being able to renew it (rollout.md 5).
 const STOPS_BY_ITSELF: Duration = Duration::from_secs(10);
+
+/// No lease is longer: a clock that was set back must not keep an emergency waiting.
+const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 /// How long a rollout that was under way may still write.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +140,7 @@ impl<'a> Run<'a> {
             // They are written anew at the end.
             log.evidence.retain(|kept| !REPORT.contains(&kept.file.as_str()));
             log.changed = if past.changed { Changed::Yes } else { Changed::No };
+            log.begun = Begun::Yes;
         }
         let stopper = app.listen();
         let stop = stopper.listen();
@@ -175,18 +179,32 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The command that goes on with this incident.
+    /// The command that goes on with this incident, or begins anew where no journal could be kept.
     pub(super) fn resume_command(&self) -> String {
-        format!("llmhub rollback {} --resume{}", (self.wish.quote)(self.wish.flag.as_str()), self.wish.where_words)
+        let quote = self.wish.quote;
+        let how = match (self.log.begun, &self.wish.database) {
+            (Begun::Yes, _) => "--resume".to_owned(),
+            (Begun::No, WithDatabase::No) => format!("--reason {}", quote(&self.reason)),
+            (Begun::No, WithDatabase::BackTo(version)) => {
+                format!("--reason {} --with-db --to {}", quote(&self.reason), quote(version.as_str()))
+            }
+        };
+        format!("llmhub rollback {} {how}{}", quote(self.wish.flag.as_str()), self.wish.where_words)
+    }
+
+    fn say_how_to_go_on(&self) {
+        let command = self.resume_command();
+        self.app.stage(Stage::Stopped(format!("the emergency had begun; go on: {command}")));
     }
 
     async fn walk(&mut self) {
-        let resume = self.resume_command();
-        self.app.stage(Stage::Stopped(format!("the emergency had begun; go on: {resume}")));
+        self.say_how_to_go_on();
         self.open().await;
+        self.say_how_to_go_on();
         self.persist().await;
         self.disable().await;
         self.verify(StepId::Verify).await;
+        self.allow_what_was_stopped().await;
         if self.stop.is_asked() {
             return;
         }
@@ -244,35 +262,45 @@ impl<'a> Run<'a> {
 
     /// Stop a rollout that is under way; in words what came of it.
     async fn fence(&mut self) -> String {
-        let unreachable =
-            |why: String| format!("the fence could not be raised, waiting for a holder to stop by itself: {why}");
-        let store = match self.app.run_store().await {
-            Ok(store) => store,
-            Err(error) => {
-                self.rival = Rival::For(STOPS_BY_ITSELF, Instant::now());
-                return unreachable(error.to_string());
-            }
-        };
-        let raised = timeout(FENCE, store.bump_fence(&self.wish.flag, &self.actor, &self.reason)).await;
-        match raised {
-            Ok(Ok(bumped)) if bumped.fence == 0 => "no rollout was ever run here".to_owned(),
-            Ok(Ok(bumped)) => match bumped.was_held_by {
-                Some((holder, _)) => {
-                    self.rival = Rival::For(bumped.left, Instant::now());
-                    let left = bumped.left.as_secs();
-                    format!("fence {}: {holder} is stopped, it may write for {left} s more", bumped.fence)
-                }
-                None => format!("fence {}: no rollout held the flag", bumped.fence),
+        let raised = match &self.sources.runs {
+            Err(why) => Err(why.clone()),
+            Ok(store) => match timeout(FENCE, store.bump_fence(&self.wish.flag, &self.actor, &self.reason)).await {
+                Ok(raised) => raised.map_err(|error| error.to_string()),
+                Err(_) => Err("no answer in time".to_owned()),
             },
-            Ok(Err(error)) => {
-                self.rival = Rival::For(STOPS_BY_ITSELF, Instant::now());
-                unreachable(error.to_string())
+        };
+        let (mut left, mut words) = match raised {
+            Err(why) => {
+                let words = "the fence could not be raised, waiting for a holder to stop by itself";
+                (STOPS_BY_ITSELF, format!("{words}: {why}"))
             }
-            Err(_) => {
-                self.rival = Rival::For(STOPS_BY_ITSELF, Instant::now());
-                unreachable("no answer in time".to_owned())
-            }
+            Ok(bumped) if bumped.fence == 0 => (Duration::ZERO, "no rollout was ever run here".to_owned()),
+            Ok(bumped) => match bumped.was_held_by {
+                Some((holder, _)) => {
+                    let seconds = bumped.left.as_secs();
+                    let words =
+                        format!("fence {}: {holder} is stopped, it may write for {seconds} s more", bumped.fence);
+                    (bumped.left, words)
+                }
+                None => (Duration::ZERO, format!("fence {}: no rollout held the flag", bumped.fence)),
+            },
+        };
+        let now = self.app.moment();
+        // A run before this one has raised the fence, so nobody holds it now; a late write may be under way all the same.
+        let rest =
+            self.past.as_ref().and_then(|past| Duration::try_from(past.may_write_until?.duration_since(now)).ok());
+        if let Some(rest) = rest.map(|rest| rest.min(LONGEST_LEASE)).filter(|rest| *rest > left) {
+            left = rest;
+            words += &format!("; a rollout that was stopped before may write for {} s more", rest.as_secs());
         }
+        if left.is_zero() {
+            self.rival = Rival::Nobody;
+        } else {
+            self.rival = Rival::For(left, Instant::now());
+            let until = now.checked_add(left).unwrap_or(now);
+            self.log.write(&Record::MayWrite { at: now, until });
+        }
+        words
     }
 
     /// Step 1.

@@ -28,6 +28,7 @@ pub use self::targets::Known;
 use super::{App, Source};
 use crate::error::Error;
 use crate::store::StoreError;
+use crate::store::postgres::Target;
 use crate::store::rollout::{FileRuns, PostgresRuns, RunStore, Timing};
 
 impl App {
@@ -36,8 +37,17 @@ impl App {
     /// # Errors
     /// As [`App::postgres`]; [`Error::Store`] where this machine has no folder for state.
     pub async fn run_store(&self) -> Result<Arc<dyn RunStore>, Error> {
-        if self.configured().contains(&Source::Db) {
-            return Ok(Arc::new(PostgresRuns::new(self.target().await?, self.rollout_scope(), Timing::default())));
+        let target = if self.configured().contains(&Source::Db) { Some(self.target().await?) } else { None };
+        self.run_store_in(target)
+    }
+
+    /// The same where the database, if there is one, was opened before.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where this machine has no folder for state.
+    pub(super) fn run_store_in(&self, database: Option<Target>) -> Result<Arc<dyn RunStore>, Error> {
+        if let Some(target) = database {
+            return Ok(Arc::new(PostgresRuns::new(target, self.rollout_scope(), Timing::default())));
         }
         let home = self.state_folder().ok_or_else(|| {
             StoreError::Local(

@@ -143,6 +143,8 @@ pub enum PageState {
     NotInThisBuild,
     /// 200, the same as a page that does not exist, and the scripts could not be read.
     ShellOnly,
+    /// 200, and a page that does not exist answers nothing, or each time something else.
+    NotCompared,
     /// Another status.
     OtherStatus,
     /// No answer.
@@ -157,6 +159,7 @@ impl PageState {
             Self::ShellWithRoute => "shell only; a script of it knows the route",
             Self::NotInThisBuild => "shell only; page not in this build",
             Self::ShellOnly => "shell only; its scripts could not be read",
+            Self::NotCompared => "it cannot be told from a page that does not exist",
             Self::OtherStatus => "not 200",
             Self::Silent => "no answer",
         }

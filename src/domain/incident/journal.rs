@@ -46,6 +46,13 @@ pub enum Record {
         /// Whether it wrote anything.
         changed: bool,
     },
+    /// A rollout that was stopped may still write until then.
+    MayWrite {
+        /// When.
+        at: Timestamp,
+        /// Until when.
+        until: Timestamp,
+    },
     /// Every process was seen off for the first time.
     AllOff {
         /// When.
@@ -113,6 +120,8 @@ pub struct Past {
     pub changed: bool,
     /// When every process was first seen off.
     pub all_off: Option<Timestamp>,
+    /// Until when a rollout that a run before stopped may still write.
+    pub may_write_until: Option<Timestamp>,
     /// Whether a run before stopped writes and did not allow them again.
     pub writes: Writes,
     /// What the last run left open; `None` when it did not come to its end.
@@ -142,6 +151,7 @@ impl Past {
             evidence: Vec::new(),
             changed: false,
             all_off: None,
+            may_write_until: None,
             writes: Writes::Allowed,
             open: None,
         };
@@ -164,6 +174,7 @@ impl Past {
                     past.changed |= changed;
                     past.timeline.push(entry);
                 }
+                Record::MayWrite { until, .. } => past.may_write_until = past.may_write_until.max(Some(until)),
                 Record::AllOff { at } => past.all_off = past.all_off.or(Some(at)),
                 Record::WritesStopped { .. } => past.writes = Writes::Stopped,
                 Record::WritesAllowed { .. } => past.writes = Writes::Allowed,
@@ -246,6 +257,7 @@ mod tests {
             Record::Before { at: at(1), held: vec![held] },
             begun(StepId::Persist),
             ended(StepId::Persist, true),
+            Record::MayWrite { at: at(1), until: at(16) },
             Record::AllOff { at: at(3) },
             Record::WritesStopped { at: at(3) },
             Record::WritesAllowed { at: at(3) },
@@ -293,6 +305,14 @@ mod tests {
         let resumed = Record::Resumed { at: at(6), actor: "ben".to_owned() };
         assert_eq!(Past::read(&text(&[opened(), closed.clone()])).unwrap().open, Some(vec!["db".to_owned()]));
         assert_eq!(Past::read(&text(&[opened(), closed, resumed])).unwrap().open, None);
+    }
+
+    #[test]
+    fn the_longest_time_in_which_a_stopped_rollout_may_write_is_kept() {
+        let may_write = |until| Record::MayWrite { at: at(1), until: at(until) };
+        assert_eq!(Past::read(&text(&[opened()])).unwrap().may_write_until, None);
+        let past = Past::read(&text(&[opened(), may_write(16), may_write(11)])).unwrap();
+        assert_eq!(past.may_write_until, Some(at(16)));
     }
 
     #[test]

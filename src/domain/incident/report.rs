@@ -75,7 +75,8 @@ fn head(text: &mut String, incident: &Incident) -> std::fmt::Result {
     writeln!(text, "{} ({})\n", line(&incident.reason), line(&incident.actor))?;
     writeln!(
         text,
-        "Class: not assessed. `llmhub assess` names the class, the rules that fired and the facts that nobody answered.\n"
+        "Class: not assessed. `llmhub assess {}` names the class, the rules that fired and the facts that nobody answered.\n",
+        incident.flag
     )
 }
 

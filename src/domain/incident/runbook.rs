@@ -180,7 +180,7 @@ pub const RUNBOOK: [Step; 10] = [
         id: StepId::Database,
         precondition: "--with-db, a confirmation of its own, the flag verified off, a proven down",
         action: "stop writes (hook), back up, roll back, allow writes (hook)",
-        proof: "the backup is listed; exactly what the migrations made is gone, every other table has its rows",
+        proof: "the backup is listed; exactly what the migrations made is gone, every other table has its rows; still off",
         budget: Budget::seconds(600),
     },
     Step {

@@ -16,7 +16,7 @@ use super::connection::{Answer, CallError, Connection, WriteAuth, address};
 use super::session::Session;
 use super::survey::{PROBE, batch, read, reading_of};
 use super::{HubFlags, Listing, status_error, tags, wire};
-use crate::domain::flags::convergence::{Cause, Outcome, Reading, Repair, Tally};
+use crate::domain::flags::convergence::{BATCH, Cause, Outcome, Reading, Repair, Tally};
 use crate::domain::flags::{Flag, FlagKey, differences};
 use crate::store::{Edit, Source, Stance, StoreError, pick};
 
@@ -36,6 +36,9 @@ pub enum Way<'a> {
     Disable,
 }
 
+/// Reads in a row that do not list the flag, after which an emergency believes that no process here does.
+const UNAWARE: u32 = 3 * BATCH;
+
 /// One address on its way to agreement.
 pub struct Address<'a> {
     hub: &'a HubFlags,
@@ -49,6 +52,8 @@ pub struct Address<'a> {
     lost: u32,
     refusals: u32,
     silent_batches: u32,
+    /// Reads in a row that did not list the flag.
+    unaware: u32,
     after: Option<Flag>,
     differs: Option<String>,
     request_ids: HashSet<String>,
@@ -79,6 +84,7 @@ impl<'a> Address<'a> {
             lost: 0,
             refusals: 0,
             silent_batches: 0,
+            unaware: 0,
             after: None,
             differs: None,
             request_ids: HashSet::new(),
@@ -185,8 +191,16 @@ impl<'a> Address<'a> {
         }
         let key = &self.edit.wanted.key;
         let Some(flag) = self.flag(&listing) else {
+            self.unaware += 1;
+            // One process of another build must not keep the others on.
+            if matches!(self.way, Way::Disable) && self.unaware < UNAWARE {
+                self.tally.trouble(Cause::Differs);
+                self.differs = Some(format!("a process does not list `{key}`"));
+                return Ok(());
+            }
             return pick(Source::Hub, listing.flags, key).map(drop);
         };
+        self.unaware = 0;
         if self.agrees(flag) {
             // A flag may carry long lists: one read that agrees is shown, not each.
             if self.after.is_none() {

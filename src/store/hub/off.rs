@@ -3,6 +3,7 @@
 //! Each address is pursued by itself until it is off or the time is over: one that does not answer, or a process that hangs,
 //! keeps no other one from being switched off. Where the list is rate-limited, it is written blindly and said so.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -182,7 +183,6 @@ impl HubFlags {
             if states.iter().any(|state: &Variant| state.flags.iter().any(|flag| flag.enabled != Some(false))) {
                 on_at.push(place.clone());
             }
-            differing.extend(failure.map(|failure: StoreError| failure.to_string()));
             all.extend(states);
             let known = before.and_then(|before| before.parts.iter().find(|(known, ..)| *known == place));
             let outcome = match (tally.outcome(), known) {
@@ -192,8 +192,10 @@ impl HubFlags {
                     Outcome::Partial(cause.clone())
                 }
                 (Some(outcome), _) => outcome,
+                (None, _) if matches!(failure, Some(StoreError::Invalid(_))) => Outcome::Partial(Cause::Differs),
                 (None, _) => Outcome::Partial(Cause::Silent),
             };
+            differing.extend(failure.map(|failure: StoreError| failure.to_string()));
             let counted = known.filter(|(_, _, outcome)| *outcome == Outcome::Proved);
             parts.push(match (counted, &outcome) {
                 (Some(counted), Outcome::Sampled) => counted.clone(),
@@ -216,6 +218,7 @@ impl HubFlags {
     async fn look_at(&self, key: &FlagKey, base: &Url, deadline: Instant) -> (Tally, Vec<Variant>, Option<StoreError>) {
         let mut tally = Tally::new(self.options.workers);
         let (mut states, mut failure): (Vec<Variant>, Option<StoreError>) = (Vec::new(), None);
+        let mut request_ids = HashSet::new();
         let wanted = sample_size(tally.workers());
         let mut clean = 0;
         while clean < wanted && !tally.must_stop() && Instant::now() < deadline {
@@ -229,9 +232,19 @@ impl HubFlags {
             let mut silent = 0;
             for (_, listing) in batch {
                 match listing {
-                    Ok(listing) if listing.aged => tally.read(Reading::Cached),
+                    Ok(listing)
+                        if listing.aged || listing.request_id.clone().is_some_and(|id| !request_ids.insert(id)) =>
+                    {
+                        tally.read(Reading::Cached);
+                    }
                     Ok(mut listing) => {
                         listing.flags.retain(|flag| flag.key == *key);
+                        // A process that does not list it has not said that it is off.
+                        if listing.flags.is_empty() {
+                            tally.read(Reading::Stale(listing.tag));
+                            let why = format!("{}: a process does not list `{key}`", address(base));
+                            return (tally, states, Some(StoreError::Invalid(why)));
+                        }
                         let off = listing.flags.iter().all(|flag| flag.enabled == Some(false));
                         clean += u32::from(off);
                         tally.read(if off { Reading::Clean(listing.tag) } else { Reading::Stale(listing.tag) });
@@ -251,6 +264,20 @@ impl HubFlags {
             }
         }
         (tally, states, failure)
+    }
+
+    /// Whether some address knows the flag, asked past the list: one that does not answers 404.
+    pub async fn knows(&self, key: &FlagKey) -> bool {
+        let asked = join_all(self.options.addresses.iter().map(|base| async move {
+            let Ok(mut connection) = self.transport.connect(base) else { return false };
+            self.spend(connection.address(), Route::Flag, 1);
+            let (path, buster) = (["api", "v1", "features", key.as_str()], super::buster());
+            let query = [("_", buster.as_str())];
+            let answer = timeout(PROBE, connection.get(&path, &query, None)).await;
+            // A poisoned flag fails to be evaluated, but it is there.
+            matches!(answer, Ok(Ok(answer)) if answer.status == 200 || answer.status == 500)
+        }));
+        asked.await.contains(&true)
     }
 
     /// Whether each address answers, and how fast; `Err` says why not.
@@ -291,7 +318,7 @@ impl HubFlags {
 
 /// Whether anything came back from the address.
 fn has_answered(one: &Pursued) -> bool {
-    one.known > 0 || one.tally.writes() > 0 || !matches!(one.failure, Some(StoreError::Unreachable(_)))
+    one.known > 0 || !matches!(one.failure, Some(StoreError::Unreachable(_)))
 }
 
 /// Whether trying again would be answered the same.

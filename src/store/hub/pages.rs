@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::HubFlags;
@@ -30,20 +30,23 @@ const PATIENCE: Duration = Duration::from_secs(4);
 impl HubFlags {
     /// Ask for the old pages at every address, for at most `time`.
     pub async fn old_pages(&self, time: Duration) -> Vec<Page> {
-        let jobs = self.options.addresses.iter().map(|base| async move {
-            match timeout(time, self.pages_at(base)).await {
-                Ok(pages) => pages,
-                Err(_) => OLD.map(|name| silent(base, name, "timed out")).into(),
-            }
-        });
-        join_all(jobs).await.into_iter().flatten().collect()
+        let deadline = Instant::now() + time;
+        join_all(self.options.addresses.iter().map(|base| self.pages_at(base, deadline)))
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
-    async fn pages_at(&self, base: &Url) -> Vec<Page> {
-        let names = OLD.into_iter().chain([CONTROL]);
-        let mut answers = join_all(names.map(|name| async move { self.page(base, &["admin", name]).await })).await;
-        // The last one is the control.
-        let control = answers.pop().and_then(Result::ok);
+    async fn pages_at(&self, base: &Url, deadline: Instant) -> Vec<Page> {
+        // Twice, since a shell that is never the same twice is no measure for anything.
+        let names = OLD.into_iter().chain([CONTROL, CONTROL]);
+        let asked = names.map(|name| async move { self.page(base, &["admin", name], deadline).await });
+        let mut answers = join_all(asked).await;
+        let control = match (answers.pop(), answers.pop()) {
+            (Some(Ok(one)), Some(Ok(other))) if one.status == other.status && one.body == other.body => Some(one),
+            _ => None,
+        };
         let mut pages = Vec::with_capacity(OLD.len());
         let mut scripts: Option<Option<Vec<String>>> = None;
         for (name, answer) in OLD.into_iter().zip(answers) {
@@ -55,10 +58,11 @@ impl HubFlags {
                 }
             };
             let state = match (answer.status.as_u16(), &control) {
+                (200, None) => PageState::NotCompared,
                 (200, Some(control)) if control.status == 200 && control.body == answer.body => {
                     let scripts = match &mut scripts {
                         Some(scripts) => scripts,
-                        None => scripts.insert(self.scripts(base, &answer).await),
+                        None => scripts.insert(self.scripts(base, &answer, deadline).await),
                     };
                     match scripts {
                         None => PageState::ShellOnly,
@@ -66,7 +70,7 @@ impl HubFlags {
                         Some(_) => PageState::NotInThisBuild,
                     }
                 }
-                (200, _) => PageState::Real,
+                (200, Some(_)) => PageState::Real,
                 _ => PageState::OtherStatus,
             };
             pages.push(Page {
@@ -76,22 +80,23 @@ impl HubFlags {
                 bytes: answer.body.len(),
                 sha256: hash(&answer.body),
                 state,
-                detail: answer.location.map(|to| format!("(to {to})")).unwrap_or_default(),
+                detail: answer.location.map(|to| format!("(to {})", place(&to))).unwrap_or_default(),
             });
         }
         pages
     }
 
-    async fn page(&self, base: &Url, path: &[&str]) -> Result<Answer, String> {
+    async fn page(&self, base: &Url, path: &[&str], deadline: Instant) -> Result<Answer, String> {
+        let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
         let mut connection = self.transport.connect(base).map_err(|error| error.to_string())?;
-        match timeout(PATIENCE, connection.get(path, &[], None)).await {
+        match timeout(patience, connection.get(path, &[], None)).await {
             Ok(answer) => answer.map_err(|error| error.reason().to_owned()),
             Err(_) => Err("timed out".to_owned()),
         }
     }
 
     /// The scripts that a shell loads from the hub itself; `None` when one of them cannot be read, since the route may be in it.
-    async fn scripts(&self, base: &Url, shell: &Answer) -> Option<Vec<String>> {
+    async fn scripts(&self, base: &Url, shell: &Answer, deadline: Instant) -> Option<Vec<String>> {
         let shell = String::from_utf8_lossy(&shell.body);
         let here = base.join("admin/").ok()?;
         let mut root = base.clone();
@@ -100,7 +105,7 @@ impl HubFlags {
         for link in links(&shell).into_iter().take(SCRIPTS) {
             let Some(link) = here.join(&link).ok().filter(|link| link.origin() == here.origin()) else { continue };
             let path: Vec<&str> = link.path().trim_start_matches('/').split('/').collect();
-            let answer = self.page(&root, &path).await.ok().filter(|answer| answer.status == 200)?;
+            let answer = self.page(&root, &path, deadline).await.ok().filter(|answer| answer.status == 200)?;
             texts.push(String::from_utf8_lossy(&answer.body).into_owned());
         }
         Some(texts)
@@ -117,6 +122,11 @@ fn silent(base: &Url, name: &str, why: &str) -> Page {
         state: PageState::Silent,
         detail: format!("({why})"),
     }
+}
+
+/// Where a redirect points, without what it hands over: a query may hold a token, and the report is passed around.
+fn place(location: &str) -> &str {
+    location.split(['?', '#']).next().unwrap_or_default()
 }
 
 fn hash(body: &[u8]) -> String {
