@@ -39,6 +39,26 @@ fn of_eight_at_once_each_migration_runs_once_and_the_others_are_told_who_runs() 
     assert_eq!(block_on(database.lines("SELECT id::text FROM a")), ["1"]);
 }
 
+/// CREATE INDEX CONCURRENTLY waits for every transaction that it meets with a snapshot; one that in turn waits for the run that
+/// builds the index would stop both.
+#[test]
+fn a_rival_that_waits_keeps_no_transaction_open() {
+    let database = Database::empty();
+    let home = home(&[("1_a", "SELECT pg_sleep(4);")]);
+    let run = || apply(&home, &database, database.server.port, "").spawn();
+    let first = run();
+    reached(&database, "pg_sleep(4)");
+    let second = run();
+    let locks = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'llmhub-db lock %'";
+    let count = |condition: &str| block_on(database.lines(&format!("SELECT count(*)::text {locks} {condition}")));
+    while count("") != ["2"] {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(1_200));
+    assert_eq!(count("AND xact_start < clock_timestamp() - interval '1 s'"), ["1"], "the run's own, and no other");
+    assert_eq!((first.wait().status, second.wait().status), (0, 0));
+}
+
 #[tokio::test]
 async fn a_table_that_somebody_keeps_locked_ends_in_a_conflict_that_names_them_and_readers_hardly_notice() {
     let database = Database::empty();

@@ -103,6 +103,25 @@ fn a_run_that_nobody_drove_for_too_long_is_taken_back_by_the_deadman() {
 }
 
 #[test]
+fn a_run_in_which_nothing_happens_writes_down_that_it_is_driven() {
+    let desk = Desk::new();
+    desk.plan(&super::PLAN.replace("bake = \"1s\"", "bake = \"20m\"").replace("window = \"1s\"", "window = \"10m\""));
+    let started = desk.run("").spawn();
+    desk.until("applied", |standing| standing["applied"] == true);
+    let written = || desk.place.query("SELECT updated_at::text FROM llmhub.rollout_run");
+    let (first, since) = (written(), std::time::Instant::now());
+    // What comes with the begin of the bake is written within a second; then only time passes.
+    std::thread::sleep(Duration::from_secs(2));
+    let settled = written();
+    while written() == settled {
+        assert!(since.elapsed() < Duration::from_secs(60), "silent since {first:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    started.signal("TERM");
+    assert_eq!(started.wait().status, 143);
+}
+
+#[test]
 fn a_plan_may_go_back_to_off_instead_of_what_was_before() {
     let desk = Desk::hub_only();
     let before = json!({"enabled": true, "rollout_percentage": 50, "whitelist_users": ["ana@example.com"]});

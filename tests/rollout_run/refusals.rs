@@ -52,6 +52,22 @@ fn a_run_that_cannot_be_is_refused_before_the_first_change() {
 }
 
 #[test]
+fn a_plan_that_is_bound_to_users_runs_with_these_users_only() {
+    let desk = Desk::hub_only();
+    let users: String = (1..=400).map(|number| format!("user-{number:04}\n")).collect();
+    desk.place.home.file("users.txt", format!("ana@example.com\n{users}"));
+    desk.place.home.file("others.txt", users);
+    let plan = desk.line(&format!("plan {FLAG} --users users.txt")).exits(0).stdout;
+    desk.plan(&plan);
+    desk.run(" --once").exits(2).says("bound to a list of users").says("--users FILE");
+    desk.run(" --once --users others.txt").exits(5).says("not those that the plan was made for");
+    desk.everywhere(false, 0);
+    desk.run(" --once --users users.txt").exits(1).prints("COHORT +0, now 1 of 401");
+    assert_eq!(desk.standing()["cohort"], json!({"to": 0, "gained": 0, "on": 1, "of": 401}));
+    desk.line(&format!("status {FLAG} -o markdown")).done().prints("| users | +0, now 1 of 401 |");
+}
+
+#[test]
 fn processes_that_disagree_are_brought_together_first() {
     let desk = Desk::hub_only();
     desk.place.double().set_flag(2, FLAG, json!({"rollout_percentage": 25}));

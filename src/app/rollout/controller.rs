@@ -88,6 +88,9 @@ pub struct Controller<'a> {
     pub(super) looked: Option<Instant>,
     pub(super) ticked: Option<Instant>,
     pub(super) polled: Option<Instant>,
+    /// When the state was written last, and which it was.
+    pub(super) kept: Option<Instant>,
+    pub(super) kept_state: State,
     /// Since when a rung is being brought to the processes without success.
     pub(super) trying_since: Option<Instant>,
     /// How long a holder from whom the lease was taken may still act.
@@ -231,6 +234,9 @@ impl Controller<'_> {
 
     /// Write state, whole or not at all; tried again until it stands or the lease is lost.
     pub(super) async fn keep(&mut self, mut commit: Commit) -> Result<(), StoreError> {
+        let (from, to) = (self.kept_state, self.progress.state);
+        // The table is the specification, and a way back must not fail because of it: a build for tests holds the code against it.
+        debug_assert!(from == to || from.may_become(to), "{from} → {to}");
         self.progress.sequence += 1;
         self.events += commit.events.len();
         commit.state = self.progress.state.word().to_owned();
@@ -241,14 +247,16 @@ impl Controller<'_> {
             let grant = self.held.grant();
             let written = self.held.guard(self.store.commit(&grant, &self.identity.run, &commit)).await?;
             match written {
-                Ok(()) => return Ok(()),
-                Err(StoreError::OutcomeUnknown(_)) if self.stands().await? => return Ok(()),
+                Ok(()) => break,
+                Err(StoreError::OutcomeUnknown(_)) if self.stands().await? => break,
                 Err(StoreError::Unreachable(_) | StoreError::OutcomeUnknown(_)) => {
                     self.held.guard(sleep(AGAIN)).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
+        (self.kept, self.kept_state) = (Some(Instant::now()), self.progress.state);
+        Ok(())
     }
 
     /// Whether the newest state is stored, after a write whose answer was lost.

@@ -11,6 +11,7 @@ use crate::domain::rollout::bake::BakeClock;
 use crate::domain::rollout::counters::Counters;
 use crate::domain::rollout::decide::{Approval, Cause, Decision};
 use crate::domain::rollout::next_event::NextEvent;
+use crate::domain::rollout::reach::Reach;
 use crate::domain::rollout::state::State;
 use crate::store::rollout::Wish;
 
@@ -40,6 +41,9 @@ pub struct Progress {
     pub counters: BTreeMap<String, Counters>,
     /// The newest values of each metric on this rung, oldest first.
     pub history: BTreeMap<String, Vec<Option<f64>>>,
+    /// Whom each step reaches, where the users were given.
+    #[serde(default)]
+    pub reach: Vec<Reach>,
     /// Each metric in the hour before rung 0.
     pub baseline: BTreeMap<String, f64>,
     /// Windows that count towards an advance begin no earlier.
@@ -79,6 +83,7 @@ impl Default for Progress {
             bake: None,
             counters: BTreeMap::new(),
             history: BTreeMap::new(),
+            reach: Vec::new(),
             baseline: BTreeMap::new(),
             measured_since: None,
             decided_at: None,

@@ -9,6 +9,7 @@ use crate::domain::rollout::counters::Counters;
 use crate::domain::rollout::decide::Reason;
 use crate::domain::rollout::next_event::NextEvent;
 use crate::domain::rollout::plan::{Metric, Plan, Relative, Role};
+use crate::domain::rollout::reach::Reach;
 use crate::domain::rollout::state::State;
 
 /// How a run stands. The names are the JSON of `rollout status`.
@@ -36,6 +37,8 @@ pub struct Standing {
     pub wanted: Option<u8>,
     /// The rung that it goes or went back from.
     pub back_from: Option<u8>,
+    /// Whom this rung reaches, where the users were given.
+    pub cohort: Option<Reach>,
     /// Whether its write was verified.
     pub applied: bool,
     /// What is known of the processes.
@@ -155,6 +158,7 @@ impl Standing {
         // Whoever left between two decisions of his own accord comes again, and a conflict waits for a person in any case.
         let waits = stored == State::Conflict || progress.left_cleanly;
         let alone = parts.lease.is_none() && !stored.is_terminal() && !waits;
+        let wanted = progress.rung.filter(|_| progress.going_back.is_none());
         Self {
             flag: parts.flag.to_owned(),
             profile: parts.profile,
@@ -165,8 +169,9 @@ impl Standing {
             stored_state: stored,
             lease: parts.lease,
             steps: plan.steps.rungs().iter().map(|rung| rung.get()).collect(),
-            wanted: progress.rung.filter(|_| progress.going_back.is_none()),
+            wanted,
             back_from: progress.rung.filter(|_| progress.going_back.is_some()),
+            cohort: wanted.and_then(|to| progress.reach.iter().find(|reach| reach.to == to).copied()),
             applied: progress.applied,
             live: progress.live.clone(),
             persisted: progress.persisted,

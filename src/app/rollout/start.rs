@@ -1,6 +1,7 @@
 //! Before the first change: everything that can refuse a run is asked first. Then the lease, the record, and the way into the
 //! loop.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use super::snapshot::Snapshot;
 use super::targets::Targets;
 use crate::app::plan_file::PlanFile;
 use crate::app::{App, Source};
-use crate::domain::flags::digest::{Digest, digest};
+use crate::domain::flags::digest::{Digest, digest, digest_of_users};
 use crate::domain::flags::{Flag, FlagKey};
 use crate::domain::rollout::plan::{Plan, Relative};
+use crate::domain::rollout::reach::{Reach, reach};
 use crate::domain::rollout::reading::Window;
 use crate::domain::rollout::state::State;
 use crate::domain::rollout::verdict::baseline;
@@ -34,8 +36,24 @@ pub struct Prospect {
     text: String,
     targets: Targets,
     metrics: Arc<dyn MetricSource>,
+    reach: Vec<Reach>,
     /// The flag of each source as it was seen.
     pub seen: Vec<(Source, Flag)>,
+}
+
+/// Refuse users that are not those of the plan.
+fn bound(plan: &Plan, users: Option<&[String]>) -> Result<(), Error> {
+    match (&plan.seen.cohort, users) {
+        (Some(_), None) => Err(Error::Usage {
+            message: "the plan is bound to a list of users, and none is given".to_owned(),
+            hint: "give it with --users FILE, or take cohort_digest out of the plan".to_owned(),
+        }),
+        (Some(wanted), Some(users)) if digest_of_users(users.iter().map(String::as_str)) != *wanted => {
+            let message = "the users are not those that the plan was made for; nothing was written".to_owned();
+            Err(Error::Store(StoreError::Conflict(message)))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Prospect {
@@ -51,8 +69,15 @@ impl App {
     /// # Errors
     /// The first thing that stands in the way: a source that does not answer, a flag that is not there, processes that disagree,
     /// a flag that moved since the plan was written, a query that cannot be asked.
-    pub async fn rollout_prospect(&self, file: PlanFile, via: &[Source]) -> Result<Prospect, Error> {
+    pub async fn rollout_prospect(
+        &self,
+        file: PlanFile,
+        via: &[Source],
+        users: Option<&Path>,
+    ) -> Result<Prospect, Error> {
         let PlanFile { plan, text } = file;
+        let users = users.map(|path| self.user_list(path)).transpose()?;
+        bound(&plan, users.as_deref())?;
         let targets = Targets::open(self, via, &plan.flag, self.note("rollout run", None)).await?;
         let seen = steady(&targets, &plan.flag).await?;
         if let (Some(wanted), Some((_, flag))) = (&plan.seen.flag, seen.first())
@@ -68,7 +93,8 @@ impl App {
         for metric in &plan.metrics {
             metrics.check(&metric.query).await.map_err(|error| named(&metric.name, error))?;
         }
-        Ok(Prospect { plan, text, targets, metrics, seen })
+        let reach = users.zip(seen.first()).map(|(users, (_, flag))| reach(flag, &plan.steps, &users, self.utc_now()));
+        Ok(Prospect { plan, text, targets, metrics, seen, reach: reach.unwrap_or_default() })
     }
 
     /// Begin a run and drive it.
@@ -76,7 +102,7 @@ impl App {
     /// # Errors
     /// [`Error::Store`] with a conflict when somebody else runs it or the flag moved meanwhile; what the run ends with.
     pub async fn rollout_begin(&self, prospect: Prospect, drive: Drive<'_>) -> Result<Left, Error> {
-        let Prospect { plan, text, targets, metrics, seen } = prospect;
+        let Prospect { plan, text, targets, metrics, reach, seen } = prospect;
         let store = self.run_store().await?;
         let flag = plan.flag.clone();
         let (held, late_writes) = self.hold(&store, &flag, &drive.claim).await?;
@@ -91,8 +117,8 @@ impl App {
             return Err(error);
         }
         let snapshots: Vec<Snapshot> = seen.iter().map(|(source, flag)| Snapshot::of(*source, flag)).collect();
-        let mut progress =
-            Progress { steps: plan.steps.rungs().iter().map(|rung| rung.get()).collect(), ..Progress::default() };
+        let steps = plan.steps.rungs().iter().map(|rung| rung.get()).collect();
+        let mut progress = Progress { steps, reach, ..Progress::default() };
         self.take_baseline(&plan, &*metrics, &seen, held.now(), &mut progress).await;
         let id = RunId::fresh();
         let started_by = self.note("rollout run", None).actor;
@@ -137,6 +163,8 @@ impl App {
             looked: None,
             ticked: None,
             polled: None,
+            kept: None,
+            kept_state: State::Planned,
             trying_since: None,
             late_writes,
             events: 1,

@@ -26,6 +26,9 @@ use crate::store::rollout::{Commit, MeasurementRecord};
 /// Steady watch: one batch of reads a minute at each address (rollout.md 3, Request budget).
 const WATCH: Duration = Duration::from_secs(60);
 
+/// A run in which nothing happens writes down so often that it is driven: `--deadman` and the bake count from there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// The shortest pause between two rounds.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -204,7 +207,8 @@ impl Controller<'_> {
         };
         let told = kind.filter(|_| state != before);
         commit.events.extend(told.map(|kind| event(kind, json!({"rung": rung.get(), "reasons": reasons}))));
-        let changed = state != before || measured || !commit.events.is_empty();
+        let silent = self.kept.is_none_or(|kept| kept.elapsed() >= HEARTBEAT);
+        let changed = state != before || measured || !commit.events.is_empty() || silent;
         if changed {
             self.keep(commit).await?;
         }

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::app::{Answer, App, Source};
 use crate::commands::{Globals, complete};
-use crate::domain::flags::cohort::{Cohort, Effect};
+use crate::domain::flags::FlagKey;
 use crate::domain::flags::digest::{Digest, digest, digest_of_users};
-use crate::domain::flags::{Flag, FlagKey, StoredPercent};
 use crate::domain::rollout::plan::{
     LogsFrom, Metric, Plan as Rules, Role, Seen, Starter, Usage, prometheus_address, starter,
 };
+use crate::domain::rollout::reach::{Reach, reach};
 use crate::error::Error;
 use crate::ui::{Format, Page, Tone, View};
 
@@ -113,7 +113,7 @@ impl Plan {
     pub async fn run(self, app: &App, globals: &Globals) -> Result<Answer, Error> {
         if let Some(path) = &self.plan {
             let file = app.read_plan(path, &self.name)?;
-            app.show(&view(&file.plan, file.text, |_| (None, None)))?;
+            app.show(&view(&file.plan, file.text, &[]))?;
             return Ok(Answer::Yes);
         }
         // Checked here and not by the parser of the arguments, which repeats what it refuses: it may hold a password.
@@ -154,8 +154,8 @@ impl Plan {
                 faults.first().map_or_else(String::new, |fault| fault.at("plan"))
             ))
         })?;
-        let cohort = Reached { flag: &flag, users: users.as_deref(), app };
-        let view = view(&parsed.plan, text, |index| cohort.step(&parsed.plan, index));
+        let reached = users.map(|users| reach(&flag, &parsed.plan.steps, &users, app.utc_now())).unwrap_or_default();
+        let view = view(&parsed.plan, text, &reached);
         self.tell(app, &view);
         match globals.format() {
             // The plan itself is the result: it goes into a file.
@@ -181,36 +181,10 @@ impl Plan {
     }
 }
 
-/// Whom each step reaches.
-struct Reached<'a> {
-    flag: &'a Flag,
-    users: Option<&'a [String]>,
-    app: &'a App,
-}
-
-impl Reached<'_> {
-    /// Users who gain the flag at a step, and who have it then, once it is enabled.
-    fn step(&self, plan: &Rules, index: usize) -> (Option<u64>, Option<u64>) {
-        let Some(users) = self.users else { return (None, None) };
-        let rungs = plan.steps.rungs();
-        let Some(to) = rungs.get(index) else { return (None, None) };
-        let from = index.checked_sub(1).and_then(|before| rungs.get(before)).unwrap_or(to);
-        let flag = Flag { enabled: Some(true), percentage: StoredPercent::from(*from), ..self.flag.clone() };
-        let Ok(cohort) = Cohort::new(&flag, *to, self.app.utc_now()) else { return (None, None) };
-        let (mut gained, mut on) = (0, 0);
-        for user in users {
-            let [effect, ..] = cohort.effects(&[user.as_str()]);
-            gained += u64::from(effect == Effect::Gained);
-            on += u64::from(matches!(effect, Effect::Gained | Effect::StaysOn));
-        }
-        (Some(gained), Some(on))
-    }
-}
-
-fn view(plan: &Rules, text: String, reached: impl Fn(usize) -> (Option<u64>, Option<u64>)) -> PlanView {
-    let steps = plan.steps.rungs().iter().enumerate().map(|(index, rung)| {
-        let (gained, on) = reached(index);
-        StepView { to: rung.get(), gained, on }
+fn view(plan: &Rules, text: String, reached: &[Reach]) -> PlanView {
+    let steps = plan.steps.rungs().iter().map(|rung| {
+        let reach = reached.iter().find(|reach| reach.to == rung.get());
+        StepView { to: rung.get(), gained: reach.map(|reach| reach.gained), on: reach.map(|reach| reach.on) }
     });
     PlanView {
         flag: plan.flag.to_string(),

@@ -30,6 +30,9 @@ pub struct Run {
     /// The plan, as `rollout plan` writes it; - is stdin. A run that is under way keeps its own
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    /// The users, one id a line: says whom each step reaches. A plan that was made for a list of users wants that list
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
     #[command(flatten)]
     how: How,
 }
@@ -167,7 +170,7 @@ impl Run {
                 ),
             }),
             (None, Some(file)) => {
-                let prospect = app.rollout_prospect(file, &globals.via).await?;
+                let prospect = app.rollout_prospect(file, &globals.via, self.users.as_deref()).await?;
                 self.begin(app, globals, prospect, claim).await
             }
         }

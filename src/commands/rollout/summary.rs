@@ -1,6 +1,6 @@
 //! The same standing for a pull request or the summary of a CI job: facts and a table of gates instead of a picture in columns.
 
-use super::view::{ladder, next, number, step};
+use super::view::{ladder, next, number, reached, step};
 use crate::app::{GateView, Standing};
 use crate::ui::{Page, Tone};
 
@@ -18,6 +18,9 @@ pub fn summary(standing: &Standing, page: &mut Page) {
     );
     page.fact("steps", ladder(&standing.steps, standing.wanted));
     page.fact("step", step(standing));
+    if let Some(cohort) = &standing.cohort {
+        page.fact("users", reached(cohort));
+    }
     let next = next(standing);
     if !next.is_empty() {
         page.fact("then", next.trim_start_matches("next: "));

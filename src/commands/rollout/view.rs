@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::summary::summary;
 use crate::app::{GateView, Standing};
 use crate::domain::rollout::decide::minutes;
+use crate::domain::rollout::reach::Reach;
 use crate::domain::rollout::state::State;
 use crate::domain::rollout::verdict::shown;
 use crate::ui::{Page, Tone, View};
@@ -68,6 +69,9 @@ pub fn draw(standing: &Standing, page: &mut Page) {
         page.toned(Tone::Bad, fit(&format!("     {}", live.evidence), WIDTH));
     }
     page.spans(&[(Tone::Dim, "     "), (Tone::Plain, &fit(&ladder(&standing.steps, standing.wanted), WIDTH - 5))]);
+    if let Some(cohort) = &standing.cohort {
+        page.spans(&[(Tone::Dim, "COHORT "), (Tone::Plain, &reached(cohort))]);
+    }
     for gate in &standing.gates {
         gate_line(gate, page);
     }
@@ -155,6 +159,11 @@ fn gate_line(gate: &GateView, page: &mut Page) {
     page.spans(&[(tone, word), (Tone::Plain, line.trim_end())]);
     let last = format!("last {value}{condition}{samples}  {}", sparkline(&gate.history));
     page.spans(&[(Tone::Dim, "     "), (Tone::Plain, &fit(last.trim_end(), WIDTH - 5))]);
+}
+
+/// Whom a rung reaches.
+pub(super) fn reached(reach: &Reach) -> String {
+    format!("+{}, now {} of {}", reach.gained, reach.on, reach.of)
 }
 
 /// A number as a gate shows it; a ratio has no unit.

@@ -11,6 +11,7 @@ pub mod narrow;
 pub mod next_event;
 pub mod plan;
 pub mod query;
+pub mod reach;
 pub mod reading;
 pub mod state;
 pub mod verdict;

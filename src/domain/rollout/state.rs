@@ -115,8 +115,9 @@ impl State {
             // From a pause or a conflict the fan-out of a rung may have to be finished first.
             (Self::Paused | Self::Conflict, Self::Converging) => true,
             (Self::Baking | Self::Holding | Self::AwaitingApproval, Self::Converging) => true,
-            (Self::Evaluating | Self::Holding | Self::AwaitingApproval, Self::Applying | Self::Completed) => true,
-            (Self::Baking | Self::Paused | Self::Conflict, Self::Applying) => true,
+            // A bake that ends with all passes there is evaluated in the same moment.
+            (Self::Baking | Self::Evaluating | Self::Holding | Self::AwaitingApproval, Self::Completed) => true,
+            (from, Self::Applying) => from.is_measured(),
             (Self::RollingBack, Self::RolledBack | Self::RollbackUnverified) => true,
             _ => false,
         }
@@ -161,7 +162,8 @@ mod tests {
             (Planned, Baking),
             (Planned, Completed),
             (Applying, Completed),
-            (Baking, Completed),
+            (Converging, Completed),
+            (Paused, Completed),
             (Baking, RolledBack),
             (RollingBack, Paused),
             (RollingBack, AbortedKept),

@@ -1,8 +1,10 @@
 //! The migration lock: one run per database, and a rival that is told who runs.
 //!
-//! A transaction-level try-lock on a connection of its own, polled. It works through a transaction pooler, does not stall
-//! CREATE INDEX CONCURRENTLY, and is free a moment after its holder dies (migrations.md 2.3). The worker takes a second lock
-//! inside its transaction: a dead run's statement may outlive its connection, and until it has ended nobody may start.
+//! A transaction-level try-lock on a connection of its own, polled. It works through a transaction pooler and is free a moment
+//! after its holder dies (migrations.md 2.3). Each try is a transaction of its own: CREATE INDEX CONCURRENTLY waits for the end
+//! of every transaction that it meets with a snapshot, and a rival that it met in a try would wait for the index in turn. The
+//! worker takes a second lock inside its transaction: a dead run's statement may outlive its connection, and until it has ended
+//! nobody may start.
 
 use std::time::Duration;
 
@@ -84,8 +86,7 @@ impl RunLock {
         }
         let name = format!("llmhub-db lock {} {}@{}", id.as_str(), run.operator.user, run.operator.host);
         let mut session = Session::open_as(target, &name).await?;
-        session.begin_hold().await?;
-        wait_for(&mut session, Purpose::Run, run).await?;
+        wait_for(&mut session, Purpose::Run, run, async |session| session.begin_hold().await).await?;
         Ok(Self::Held(session))
     }
 
@@ -108,26 +109,33 @@ impl RunLock {
     }
 }
 
-/// Poll for a lock of the running transaction of `session`; the worker also waits for what a dead run left at work.
+/// Poll until a transaction that `begin` has begun holds the lock; the worker also waits for what a dead run left at work.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] naming the holder when patience ends.
-pub(super) async fn wait_for(session: &mut Session, purpose: Purpose, run: &Run<'_>) -> Result<(), StoreError> {
+/// [`StoreError::Conflict`] naming the holder when patience ends; those of `begin`.
+pub(super) async fn wait_for<T>(
+    session: &mut Session,
+    purpose: Purpose,
+    run: &Run<'_>,
+    begin: impl AsyncFn(&mut Session) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let deadline = Instant::now() + run.patience;
     let mut pause = Duration::from_millis(20);
     let mut told = false;
     loop {
+        let begun = begin(session).await?;
         let query = sqlx::query("SELECT pg_try_advisory_xact_lock($1)").bind(purpose.key());
         let taken: Option<bool> = session.row(query).await?.and_then(|row| row.try_get(0).ok());
         let holder = match (taken, purpose) {
-            (Some(true), Purpose::Run) => return Ok(()),
+            (Some(true), Purpose::Run) => return Ok(begun),
             // A statement outside of any transaction holds no lock of ours: a dead run's index may still be built.
             (Some(true), Purpose::Worker) => match still_working(session).await? {
-                None => return Ok(()),
+                None => return Ok(begun),
                 left => left,
             },
             _ => holder(session, purpose).await?,
         };
+        session.roll_back().await.map_err(|failure| failure.into_store_error(session.place()))?;
         if Instant::now() >= deadline {
             return Err(conflict(session, purpose, holder.as_ref()));
         }

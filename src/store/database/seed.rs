@@ -45,8 +45,8 @@ pub enum Effect {
 pub async fn seed(target: &Target, sets: &[SeedSet], run: &Run<'_>, effect: Effect) -> Result<Vec<Seeded>, StoreError> {
     let name = format!("llmhub-db seed {}@{}", run.operator.user, run.operator.host);
     let mut worker = Session::open_as(target, &name).await?;
-    let transaction = worker.begin_write(Pace::Long).await?;
-    wait_for(&mut worker, Purpose::Worker, run).await?;
+    let transaction =
+        wait_for(&mut worker, Purpose::Worker, run, async |worker| worker.begin_write(Pace::Long).await).await?;
     let mut done = Vec::with_capacity(sets.len());
     for set in sets {
         let result = match set.body() {

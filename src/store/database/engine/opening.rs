@@ -12,8 +12,7 @@ impl Engine<'_> {
     /// A worker that nobody else is at work beside. A transaction that could write shows early whether this server takes writes.
     pub(super) async fn get_ready(target: &Target, run: &Run<'_>, id: &RunId) -> Result<Session, StoreError> {
         let mut worker = Self::open_worker(target, id).await?;
-        worker.begin_write(Pace::Quick).await?;
-        wait_for(&mut worker, Purpose::Worker, run).await?;
+        wait_for(&mut worker, Purpose::Worker, run, async |worker| worker.begin_write(Pace::Quick).await).await?;
         worker.roll_back().await.map_err(|failure| failure.into_store_error(worker.place()))?;
         Ok(worker)
     }
