@@ -39,24 +39,46 @@ fn of_eight_at_once_each_migration_runs_once_and_the_others_are_told_who_runs() 
     assert_eq!(block_on(database.lines("SELECT id::text FROM a")), ["1"]);
 }
 
-/// CREATE INDEX CONCURRENTLY waits for every transaction that it meets with a snapshot; one that in turn waits for the run that
-/// builds the index would stop both.
-#[test]
-fn a_rival_that_waits_keeps_no_transaction_open() {
+/// CREATE INDEX CONCURRENTLY waits for the end of every transaction that it meets with a snapshot, and rivals look at the lock
+/// again and again. One that is met must not make the build wait for its whole patience.
+#[tokio::test]
+async fn rivals_that_wait_for_the_lock_stall_no_build_of_an_index() {
     let database = Database::empty();
-    let home = home(&[("1_a", "SELECT pg_sleep(4);")]);
-    let run = || apply(&home, &database, database.server.port, "").spawn();
-    let first = run();
-    reached(&database, "pg_sleep(4)");
-    let second = run();
-    let locks = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'llmhub-db lock %'";
-    let count = |condition: &str| block_on(database.lines(&format!("SELECT count(*)::text {locks} {condition}")));
-    while count("") != ["2"] {
-        std::thread::sleep(Duration::from_millis(20));
+    let home = home(&[("1_a", "CREATE TABLE a (id int);\nSELECT pg_sleep(2);")]);
+    let start = |_| apply(&home, &database, database.server.port, "").spawn();
+    let first = start(0);
+    let lock = "SELECT ((classid::bigint << 32) | objid::bigint)::text FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                WHERE locktype = 'advisory' AND granted AND a.datname = current_database() \
+                AND application_name LIKE 'llmhub-db lock %'";
+    let begun = Instant::now();
+    let key = loop {
+        if let Some(key) = database.lines(lock).await.pop() {
+            break key;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody takes the lock");
+    };
+    assert_eq!(first.wait().status, 0);
+    home.file("m/2_b.up.sql", "SELECT 1;");
+    let mut holder = database.connect().await;
+    let hold = format!("BEGIN; SELECT pg_advisory_xact_lock({key})");
+    holder.execute(sqlx::AssertSqlSafe(hold)).await.unwrap();
+    let rivals: Vec<Started> = (0..8).map(start).collect();
+    let waiting = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() \
+                   AND application_name LIKE 'llmhub-db lock %'";
+    while database.lines(waiting).await != ["8"] {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?} wait", database.lines(waiting).await);
     }
-    std::thread::sleep(Duration::from_millis(1_200));
-    assert_eq!(count("AND xact_start < clock_timestamp() - interval '1 s'"), ["1"], "the run's own, and no other");
-    assert_eq!((first.wait().status, second.wait().status), (0, 0));
+    let mut builder = database.connect().await;
+    for round in 0..60 {
+        let begun = Instant::now();
+        builder.execute("CREATE INDEX CONCURRENTLY i ON a (id)").await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(8), "round {round}: {:?}", begun.elapsed());
+        builder.execute("DROP INDEX i").await.unwrap();
+    }
+    holder.execute("ROLLBACK").await.unwrap();
+    for rival in rivals {
+        assert_eq!(rival.wait().status, 0);
+    }
 }
 
 #[tokio::test]

@@ -159,7 +159,9 @@ async fn who_waits_is_told_who_holds_the_lock_and_gives_up_in_time() {
         let target = database.target();
         async move { apply(&target, &slow, &run()).await }
     });
-    while database.lines("SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND granted").await.len() < 2 {
+    let locks = "SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND granted \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while database.lines(locks).await.len() < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     #[derive(Default)]

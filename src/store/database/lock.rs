@@ -1,10 +1,10 @@
 //! The migration lock: one run per database, and a rival that is told who runs.
 //!
 //! A transaction-level try-lock on a connection of its own, polled. It works through a transaction pooler and is free a moment
-//! after its holder dies (migrations.md 2.3). Each try is a transaction of its own: CREATE INDEX CONCURRENTLY waits for the end
-//! of every transaction that it meets with a snapshot, and a rival that it met in a try would wait for the index in turn. The
-//! worker takes a second lock inside its transaction: a dead run's statement may outlive its connection, and until it has ended
-//! nobody may start.
+//! after its holder dies (migrations.md 2.3). CREATE INDEX CONCURRENTLY waits for the end of every transaction that it meets with
+//! a snapshot, and a rival that it meets in the middle of a try would wait for it in turn: whoever is waited for begins again.
+//! The worker takes a second lock inside its transaction: a dead run's statement may outlive its connection, and until it has
+//! ended nobody may start.
 
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ impl RunLock {
     }
 }
 
-/// Poll until a transaction that `begin` has begun holds the lock; the worker also waits for what a dead run left at work.
+/// Poll until the transaction that `begin` has begun holds the lock; the worker also waits for what a dead run left at work.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] naming the holder when patience ends; those of `begin`.
@@ -122,8 +122,8 @@ pub(super) async fn wait_for<T>(
     let deadline = Instant::now() + run.patience;
     let mut pause = Duration::from_millis(20);
     let mut told = false;
+    let mut begun = begin(session).await?;
     loop {
-        let begun = begin(session).await?;
         let query = sqlx::query("SELECT pg_try_advisory_xact_lock($1)").bind(purpose.key());
         let taken: Option<bool> = session.row(query).await?.and_then(|row| row.try_get(0).ok());
         let holder = match (taken, purpose) {
@@ -135,7 +135,10 @@ pub(super) async fn wait_for<T>(
             },
             _ => holder(session, purpose).await?,
         };
-        session.roll_back().await.map_err(|failure| failure.into_store_error(session.place()))?;
+        if is_waited_for(session).await? {
+            session.roll_back().await.map_err(|failure| failure.into_store_error(session.place()))?;
+            begun = begin(session).await?;
+        }
         if Instant::now() >= deadline {
             return Err(conflict(session, purpose, holder.as_ref()));
         }
@@ -161,6 +164,16 @@ fn conflict(session: &Session, purpose: Purpose, holder: Option<&Holder>) -> Sto
         "{what} {}: {who}; nothing was written, run it again when it is done",
         session.place()
     ))
+}
+
+/// Whether somebody waits for the end of the running transaction. It holds nothing that its end would lose.
+async fn is_waited_for(session: &mut Session) -> Result<bool, StoreError> {
+    let query = sqlx::query(
+        "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks mine JOIN pg_catalog.pg_locks wanted USING (virtualxid) \
+         WHERE mine.pid = pg_backend_pid() AND mine.locktype = 'virtualxid' AND mine.granted \
+         AND wanted.locktype = 'virtualxid' AND NOT wanted.granted)",
+    );
+    Ok(session.row(query).await?.and_then(|row| row.try_get(0).ok()).unwrap_or(false))
 }
 
 async fn holder(session: &mut Session, purpose: Purpose) -> Result<Option<Holder>, StoreError> {
